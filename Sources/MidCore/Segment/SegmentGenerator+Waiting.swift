@@ -1,0 +1,157 @@
+internal import Synchronization
+
+/// Calls that can wait, and the loads they wait for.
+extension SegmentGenerator {
+  /// Asks for exactly `count` ids, 1 to 1,000,000, as one or more ranges in ascending order.
+  ///
+  /// What is cached is used at once, all or nothing; otherwise the call waits in line. `completion` is called exactly once:
+  /// before this returns where it answers ``EnqueueResult/answered``, later otherwise.
+  ///
+  /// Errors: ``IDError/Code/invalidArgument``, ``IDError/Code/overloaded`` (too many wait), ``IDError/Code/wentBackwards``,
+  /// ``IDError/Code/unknownTag``, ``IDError/Code/exhausted``, ``IDError/Code/notReady``.
+  public func enqueue(count: Int64, completion: @escaping Completion) -> EnqueueResult {
+    if let error = BatchLimit.error(for: count) {
+      completion(.failure(error))
+      return .answered
+    }
+    if let range = self.takeServing(upTo: count, orNothing: true) {
+      completion(.success([range]))
+      return .answered
+    }
+    let (answer, action) = self.machine.withLock { machine -> (Answer, Machine.Action) in
+      if let (ranges, action) = self.takeAll(count, machine: &machine) { return (.now(.success(ranges)), action) }
+      let (result, action) = machine.wait(for: count, reply: completion)
+      switch result {
+      case .success(let id): return (.later(id), action)
+      case .failure(let error): return (.now(.failure(error)), action)
+      }
+    }
+    self.perform(action)
+    switch answer {
+    case .later(let id): return .waiting(id)
+    case .now(let result):
+      completion(result)
+      return .answered
+    }
+  }
+
+  private enum Answer {
+    case now(Result<[IDRange], IDError>)
+    case later(WaiterID)
+  }
+
+  /// Takes `count` ids out of serving and standby together, or none.
+  private func takeAll(_ count: Int64, machine: inout Machine) -> (ranges: [IDRange], action: Machine.Action)? {
+    while true {
+      let left = self.servingLeft
+      // Another call has just installed a range, or has not yet used this one up.
+      if left >= count {
+        guard let range = self.swap(exactly: count) else { continue }
+        return ([range], Machine.Action())
+      }
+      // What is left only shrinks under the lock, so a no stays a no.
+      guard left + machine.standbyCount >= count else { return nil }
+      let (isDrained, rest) = self.drain(exactly: left)
+      guard isDrained else { continue }
+      let (ranges, action) = machine.take(count, rest: rest)
+      self.install(action.publish)
+      return (ranges, action)
+    }
+  }
+
+  /// Completes a waiting call at its deadline with ``IDError/Code/storeUnavailable``, naming the store's last error, or
+  /// with ``IDError/Code/deadlineExceeded`` where the store has not failed. Nothing happens where it was answered already.
+  public func expire(_ id: WaiterID) {
+    self.perform(self.machine.withLock { $0.expire(id) })
+  }
+
+  /// Completes a waiting call whose caller is gone with ``IDError/Code/deadlineExceeded``. Ids that arrive later go to the
+  /// others. Nothing happens where it was answered already.
+  public func cancel(_ id: WaiterID) {
+    self.perform(self.machine.withLock { $0.cancel(id) })
+  }
+
+  /// Asks for the first range before anyone wants one. Does nothing where something is cached or on its way.
+  public func prefetch() {
+    self.perform(self.machine.withLock { $0.prefetch() })
+  }
+
+  /// Takes in the range that the load under way has brought: waiters first, in order, then everyone.
+  ///
+  /// Ids below 1 are skipped. A range that starts below the end of an earlier one is refused: the table went backwards.
+  /// Those who wait then fail with ``IDError/Code/wentBackwards``, and so does everyone once the ids cached before are
+  /// used up, as nothing more is loaded. It stays so for this generator's life; an operator has to raise the tag's row.
+  ///
+  /// - Returns: The range itself where this generator was closed or removed meanwhile, to be given back to the store.
+  @discardableResult
+  public func loaded(_ range: IDRange) -> IDRange? {
+    let action = self.machine.withLock { machine -> Machine.Action in
+      if let refused = machine.admit(range) { return refused }
+      while true {
+        let left = self.servingLeft
+        guard machine.canServe(servingLeft: left) else {
+          let action = machine.distribute(rest: nil, isServingEmpty: left == 0)
+          self.install(action.publish)
+          return action
+        }
+        let (isDrained, rest) = self.drain(exactly: left)
+        guard isDrained else { continue }
+        let action = machine.distribute(rest: rest, isServingEmpty: true)
+        self.install(action.publish)
+        return action
+      }
+    }
+    self.perform(action)
+    return action.surplus
+  }
+
+  /// Takes note that the load under way has failed. Waiters stay until a load arrives or their deadline; those of an
+  /// unknown tag or a used-up number space fail at once.
+  ///
+  /// - Parameters:
+  ///   - error: What the store said.
+  ///   - random: 0 up to, not including, 1: the share of the longest pause to take (full jitter).
+  /// - Returns: How long to pause before ``retry()``, or nil where there is nothing to retry.
+  public func loadFailed(_ error: IDError, random: Double) -> Duration? {
+    let (delay, action) = self.machine.withLock { $0.loadFailed(error, random: random) }
+    self.perform(action)
+    return delay
+  }
+
+  /// Ends the pause after a failed load: `onLoadNeeded` is called with the load to do now.
+  public func retry() {
+    self.perform(self.machine.withLock { $0.retry() })
+  }
+
+  /// The table's step has changed; loads take at least that many from the next one on. Below 1 counts as 1.
+  public func setStep(_ step: Int64) {
+    self.machine.withLock { $0.setStep(step) }
+  }
+
+  /// Stops for good: waiters and later calls fail with ``IDError/Code/notReady``.
+  ///
+  /// - Returns: The ids that nobody will get, in ascending order, neighbours joined. Give them back to the store, the last
+  ///   first. No id of theirs was or will be given out.
+  public func close() -> [IDRange] {
+    self.stop(IDError(.notReady, "the service is stopping"))
+  }
+
+  /// Stops for good, because the tag was deleted: waiters and later calls fail with ``IDError/Code/unknownTag``. Cached ids
+  /// are dropped.
+  public func remove() {
+    _ = self.stop(IDError(.unknownTag, "tag '\(self.tag)' was deleted"))
+  }
+
+  /// The state as numbers. Takes the lock for a moment.
+  public var snapshot: SegmentSnapshot {
+    self.machine.withLock { $0.snapshot(servingLeft: self.servingLeft) }
+  }
+
+  private func stop(_ reason: IDError) -> [IDRange] {
+    let (tails, action) = self.machine.withLock { machine in
+      machine.stop(reason, rest: self.swap(upTo: .max))
+    }
+    self.perform(action)
+    return tails
+  }
+}

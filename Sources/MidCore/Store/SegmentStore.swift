@@ -1,0 +1,49 @@
+/// A tag's row, as a store's table shows it.
+public struct TagRecord: Sendable, Hashable {
+  /// The tag.
+  public var tag: Tag
+  /// The table's high-water mark. Which id it stands for depends on the table: for `id_segments` the last id given out.
+  public var maxID: Int64
+  /// How many ids a load takes at least, 1 or more.
+  public var step: Int64
+
+  /// Creates a record.
+  public init(tag: Tag, maxID: Int64, step: Int64) {
+    self.tag = tag
+    self.maxID = maxID
+    self.step = step
+  }
+}
+
+/// Where segments come from: a table with one row per tag, shared by all nodes.
+///
+/// Every store keeps these promises; one contract test is run against them all:
+/// - A range that was returned is committed durably and overlaps no other that this or any other caller was ever given.
+/// - Where the outcome of a commit is unknown (a lost connection), the call throws and the range counts as taken.
+/// - Ranges of one tag grow. Ids are at least 1 unless an operator set the row lower.
+/// - Calls never block the caller's thread on I/O, may run side by side, and end within the store's timeout.
+///
+/// Errors: ``IDError/Code/unknownTag``, ``IDError/Code/exhausted``, ``IDError/Code/storeUnavailable`` (worth a retry),
+/// ``IDError/Code/storeRejected`` (not worth one).
+public protocol SegmentStore: Sendable {
+  /// Takes the next `count` ids (1 or more) of `tag` in one durable transaction.
+  func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange
+
+  /// Gives the unused rest of a range back, if nobody has allocated since: a compare-and-set on the row.
+  ///
+  /// - Returns: Whether the row was put back. `false` is no error; the ids are simply not used.
+  func giveBack(_ rest: IDRange, of tag: Tag) async throws(IDError) -> Bool
+
+  /// All tags, in no particular order.
+  func tags() async throws(IDError) -> [TagRecord]
+
+  /// Creates a tag whose first id will be `first` (1 or more).
+  ///
+  /// - Throws: ``IDError/Code/tagExists``, or ``IDError/Code/invalidArgument`` where the store's columns can't hold it.
+  func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord
+
+  /// Changes a tag's step and, where given, moves its next id forward to `next`. Never backwards.
+  ///
+  /// - Throws: ``IDError/Code/unknownTag``, or ``IDError/Code/wentBackwards`` where `next` is not above all ids given out.
+  func updateTag(_ tag: Tag, step: Int64?, next: Int64?) async throws(IDError) -> TagRecord
+}

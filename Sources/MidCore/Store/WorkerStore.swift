@@ -1,0 +1,106 @@
+/// Who asks for a worker id.
+public struct WorkerOwner: Sendable, Hashable {
+  /// A random token, made once per data folder. Two owners never share one.
+  public var token: String
+  /// For people: host name and process id.
+  public var description: String
+
+  /// Creates an owner.
+  public init(token: String, description: String) {
+    self.token = token
+    self.description = description
+  }
+}
+
+/// One worker id's row in the store. Times are milliseconds since the Unix epoch.
+public struct WorkerRecord: Sendable, Hashable {
+  /// The worker number, 0 or more; all worker bits of the layout as one number.
+  public var worker: Int64
+  /// Who holds it, or held it last.
+  public var owner: WorkerOwner
+  /// Counts the changes of ownership; a holder with an older term has lost it.
+  public var term: Int64
+  /// When the lease ends, by the store's clock. 0 when it was given back.
+  public var expiresAt: Int64
+  /// The first millisecond that no id issued under this row has reached or will reach.
+  public var bound: Int64
+
+  /// Creates a record.
+  public init(worker: Int64, owner: WorkerOwner, term: Int64, expiresAt: Int64, bound: Int64) {
+    self.worker = worker
+    self.owner = owner
+    self.term = term
+    self.expiresAt = expiresAt
+    self.bound = bound
+  }
+}
+
+/// What a successful claim of a worker id says.
+public struct WorkerClaim: Sendable, Hashable {
+  /// The row as it stands now, held by the claimer.
+  public var current: WorkerRecord
+  /// The row as it stood before, or nil where there was none.
+  public var previous: WorkerRecord?
+  /// The store's own clock while it served the claim, in milliseconds since the Unix epoch.
+  public var storeTime: Int64
+
+  /// Creates a claim.
+  public init(current: WorkerRecord, previous: WorkerRecord?, storeTime: Int64) {
+    self.current = current
+    self.previous = previous
+    self.storeTime = storeTime
+  }
+}
+
+/// Where worker ids and their time bounds are kept, so that two holders of one id are found out and a later holder
+/// never reissues an earlier one's ids.
+///
+/// Expiry is judged by the store's clock. Every change is one durable transaction. Errors are as for ``SegmentStore``,
+/// and ``IDError/Code/leaseLost`` where somebody else holds the row, with a message that names holder and end.
+public protocol WorkerStore: Sendable {
+  /// Takes worker `worker` for `owner`: where the row is absent, expired, given back, or held by the same token.
+  ///
+  /// Raises the term by one, sets the expiry to the store's time plus `leaseMilliseconds`, and the bound to the larger
+  /// of the stored one and `bound`.
+  func claimWorker(
+    _ worker: Int64, owner: WorkerOwner, leaseMilliseconds: Int64, bound: Int64
+  ) async throws(IDError) -> WorkerClaim
+
+  /// Extends a held row: expiry to the store's time plus `leaseMilliseconds`, bound to the larger of both.
+  ///
+  /// - Throws: ``IDError/Code/leaseLost`` when token or term are no longer the row's.
+  func renewWorker(
+    _ worker: Int64, token: String, term: Int64, leaseMilliseconds: Int64, bound: Int64
+  ) async throws(IDError) -> WorkerClaim
+
+  /// Gives a held row back and stores the exact bound, which may be lower than the stored one: its holder knows best.
+  ///
+  /// - Throws: ``IDError/Code/leaseLost`` when token or term are no longer the row's.
+  func releaseWorker(_ worker: Int64, token: String, term: Int64, bound: Int64) async throws(IDError)
+
+  /// All rows, in order of worker number.
+  func workers() async throws(IDError) -> [WorkerRecord]
+}
+
+/// A store of both kinds, as every backend is, with what its start and end need.
+public protocol IDStore: SegmentStore, WorkerStore {
+  /// What the store is, for logs and metrics: `sqlite`, `mysql`, `memory`.
+  var kind: String { get }
+  /// Where the store is, for logs: a path or host, port and database. Holds no secret.
+  var location: String { get }
+  /// Whether several machines can share it.
+  var isShared: Bool { get }
+
+  /// What an operator should know of the store's set-up, found by ``prepare()``: commits that a power cut could take back.
+  var durabilityWarnings: [String] { get }
+
+  /// Connects, checks, and creates the tables that are missing. May be called again after a failure.
+  func prepare() async throws(IDError)
+  /// Closes connections and files. Calls after this fail with ``IDError/Code/storeUnavailable``.
+  func close() async
+}
+
+extension IDStore {
+  /// None.
+  public var durabilityWarnings: [String] { [] }
+}

@@ -1,0 +1,101 @@
+public import MidCore
+import Synchronization
+
+/// The shared store: a database of MySQL, MariaDB, Galera or TiDB that any number of nodes use at once.
+///
+/// A load is one statement in one round trip. What the server took back by itself (a deadlock, a lock not got in time)
+/// is sent again after a while, for at most 10 s; a lost connection is reported at once, and the next call opens a new
+/// one. Every call ends within the sum of the three timeouts, plus those retries.
+///
+/// How durable a commit is, is the server's setting: see ``durabilityWarnings``.
+public final class MySQLStore: IDStore {
+  /// Called once for every operation, with its name, how long it took with its retries, and its error if it failed.
+  ///
+  /// Names: `prepare`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`, `renew_worker`,
+  /// `release_worker`, `workers`. Called on the task of the operation's caller; must not block.
+  public typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
+
+  /// `mysql`.
+  public var kind: String { "mysql" }
+  /// Host, port and database.
+  public var location: String { self.configuration.location }
+  /// `true`.
+  public var isShared: Bool { true }
+
+  /// What about the server's settings lets a crash of it take back a commit, one sentence each, for the log. Known after
+  /// ``prepare()``; empty where all is well or the server would not say.
+  public var durabilityWarnings: [String] { self.warnings.withLock { $0 } }
+
+  let configuration: MySQLConfiguration
+  let warnings = Mutex<[String]>([])
+  private let pool: MySQLPool
+  private let observer: Observer?
+
+  /// Describes a store. Nothing is connected before the first call.
+  public init(_ configuration: MySQLConfiguration, observer: Observer? = nil) {
+    self.configuration = configuration
+    self.pool = MySQLPool(configuration)
+    self.observer = observer
+  }
+
+  /// Connects, checks tables and rights, and creates the tables that are missing.
+  ///
+  /// A table that is there is used as it is and never altered. Two nodes may do this at once.
+  ///
+  /// - Throws: ``IDError/Code/storeUnavailable``, or ``IDError/Code/storeRejected`` with what the operator has to do.
+  public func prepare() async throws(IDError) {
+    let found = try await self.run("prepare") { connection in
+      try MySQLSchema.prepare(connection)
+      return try MySQLSchema.durabilityWarnings(connection)
+    }
+    self.warnings.withLock { $0 = found }
+  }
+
+  /// Fails waiting calls and closes all connections.
+  public func close() async {
+    await self.pool.close()
+  }
+
+  /// Runs `body` on a connection, again where the server took its work back, and reports it to the observer.
+  func run<T: Sendable>(
+    _ operation: String, _ body: @escaping @Sendable (MySQLConnection) throws -> T
+  ) async throws(IDError) -> T {
+    let start = ContinuousClock.now
+    do {
+      let value = try await self.retrying(since: start, body)
+      self.observer?(operation, start.duration(to: .now), nil)
+      return value
+    } catch {
+      self.observer?(operation, start.duration(to: .now), error)
+      throw error
+    }
+  }
+
+  private func retrying<T: Sendable>(
+    since start: ContinuousClock.Instant, _ body: @escaping @Sendable (MySQLConnection) throws -> T
+  ) async throws(IDError) -> T {
+    var backoff = Backoff()
+    while true {
+      switch await self.pool.run(body) {
+      case .success(let value):
+        return value
+      case .failure(let error):
+        let failure = Self.translate(error, self.configuration)
+        let wait = backoff.next(.random(in: 0...1))
+        guard let cause = error as? MySQLFailure, cause.isTransient, start.duration(to: .now) + wait < Backoff.limit
+        else { throw failure }
+        // A caller that was cancelled does not wait for another attempt.
+        do { try await Task.sleep(for: wait) } catch { throw failure }
+      }
+    }
+  }
+
+  /// The store's error for whatever a job threw.
+  static func translate(_ error: any Error, _ configuration: MySQLConfiguration) -> IDError {
+    switch error {
+    case let error as IDError: return error
+    case let failure as MySQLFailure: return MySQLErrors.translate(failure, configuration)
+    default: return IDError(.storeUnavailable, "MySQL at \(configuration.location) failed: \(error)")
+    }
+  }
+}

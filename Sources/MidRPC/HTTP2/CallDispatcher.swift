@@ -1,0 +1,31 @@
+import NIOCore
+
+/// What became of a call that was handed over.
+enum CallResult {
+  /// Its message was appended to the output.
+  case message
+  /// It failed; nothing of use was appended.
+  case failure(RPCStatus)
+  /// It will be answered later, by its stream number.
+  case later
+}
+
+/// Where the connection's state machine hands complete calls. One synchronous call each, in the order of arrival.
+protocol CallDispatcher {
+  /// Serves a call of method `route`.
+  ///
+  /// - Parameters:
+  ///   - stream: names the call on this connection, for an answer that comes later.
+  ///   - timeout: the caller's patience in nanoseconds, `UInt64.max` for no limit.
+  ///   - message: the request's message, without prefix. Valid only during this call.
+  ///   - output: takes the reply's message.
+  mutating func dispatch(
+    route: Int, stream: UInt32, timeout: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
+  ) -> CallResult
+
+  /// A call failed before it reached its method, or without one (`route` nil).
+  mutating func rejected(route: Int?, code: RPCStatus.Code)
+
+  /// The caller gave a call up whose answer was to come later. No answer is wanted any more.
+  mutating func cancelled(stream: UInt32)
+}

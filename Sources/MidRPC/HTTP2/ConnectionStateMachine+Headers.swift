@@ -1,0 +1,162 @@
+import NIOCore
+import NIOHPACK
+
+/// HEADERS and CONTINUATION: calls begin here. Source: RFC 9113, sections 6.2, 6.10 and 8.1.
+extension ConnectionStateMachine {
+  @inline(__always)
+  mutating func receiveHeaders<Dispatcher: CallDispatcher>(
+    _ frame: FrameHeader, _ payload: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    guard frame.streamID & 1 == 1 else {
+      throw ConnectionFault(.protocolError, "HEADERS on stream \(frame.streamID); a client's streams are odd")
+    }
+    let block = try self.strip(frame, payload)
+    if frame.has(FrameFlags.endHeaders) {
+      try self.receiveHeaderBlock(
+        block, streamID: frame.streamID, endsStream: frame.has(FrameFlags.endStream),
+        dispatcher: &dispatcher, output: &output)
+    } else {
+      self.openBlock = OpenHeaderBlock(
+        streamID: frame.streamID, endsStream: frame.has(FrameFlags.endStream), block: Array(block))
+    }
+  }
+
+  /// Takes padding and priority off a HEADERS frame.
+  @inline(__always)
+  private func strip(
+    _ frame: FrameHeader, _ payload: UnsafeRawBufferPointer
+  ) throws(ConnectionFault) -> UnsafeRawBufferPointer {
+    guard frame.flags & (FrameFlags.padded | FrameFlags.priority) != 0 else { return payload }
+    var start = 0
+    var padding = 0
+    if frame.has(FrameFlags.padded) {
+      guard let length = payload.first else { throw ConnectionFault(.frameSizeError, "HEADERS without pad length") }
+      padding = Int(length)
+      start = 1
+    }
+    if frame.has(FrameFlags.priority) {
+      guard payload.count >= start + 5 else { throw ConnectionFault(.frameSizeError, "HEADERS without priority") }
+      start += 5
+    }
+    guard start + padding <= payload.count else {
+      throw ConnectionFault(.protocolError, "HEADERS with more padding than frame")
+    }
+    return UnsafeRawBufferPointer(rebasing: payload[start..<(payload.count - padding)])
+  }
+
+  mutating func receiveContinuation<Dispatcher: CallDispatcher>(
+    _ frame: FrameHeader, _ payload: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    guard var open = self.openBlock, open.streamID == frame.streamID else {
+      throw ConnectionFault(.protocolError, "CONTINUATION without a header block to go on with")
+    }
+    self.openBlock = nil
+    open.block.append(contentsOf: payload)
+    open.frames += 1
+    // Any list that fits needs few frames: many small or empty ones are an attack (CVE-2024-27316 and its kin).
+    guard open.block.count <= self.limits.maxHeaderListBytes, open.frames <= 64 else {
+      throw ConnectionFault(.enhanceYourCalm, "a header block over \(self.limits.maxHeaderListBytes) bytes")
+    }
+    guard frame.has(FrameFlags.endHeaders) else {
+      self.openBlock = open
+      return
+    }
+    let outcome = open.block.withUnsafeBytes { block in
+      Result { () throws(ConnectionFault) in
+        try self.receiveHeaderBlock(
+          block, streamID: open.streamID, endsStream: open.endsStream, dispatcher: &dispatcher, output: &output)
+      }
+    }
+    try outcome.get()
+  }
+
+  @inline(__always)
+  private mutating func receiveHeaderBlock<Dispatcher: CallDispatcher>(
+    _ block: UnsafeRawBufferPointer, streamID: UInt32, endsStream: Bool,
+    dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    guard streamID > self.lastStreamID else {
+      return try self.receiveTrailers(
+        block, streamID: streamID, endsStream: endsStream, dispatcher: &dispatcher, output: &output)
+    }
+    // The block is decoded whatever becomes of the call, or the table would fall out of step with the peer's.
+    let head =
+      if let known = self.knownBlocks.head(for: block) { known } else { try self.decodeHead(block) }
+    if self.phase == .lastCalls { return }
+    if streamID > self.lastStreamID + 2 { self.skip(upTo: streamID) }
+    self.lastStreamID = streamID
+    guard self.streams.count < self.limits.maxConcurrentStreams else {
+      try self.countUnproductive()
+      return self.reset(streamID, .refusedStream, output: &output)
+    }
+    guard head.route != RequestHead.malformed else {
+      try self.countUnproductive()
+      return self.reset(streamID, .protocolError, output: &output)
+    }
+    var stream = StreamState()
+    stream.id = streamID
+    stream.route = head.route
+    stream.timeout = head.timeout
+    stream.contentLength = head.contentLength
+    stream.sendWindow = Int32(clamping: self.peerInitialWindow)
+    stream.receiveWindow = Int32(clamping: self.limits.streamWindow)
+    self.streams.insert(stream)
+    if endsStream, let slot = self.streams.find(streamID) {
+      self.finishRequest(slot, UnsafeRawBufferPointer(start: nil, count: 0), dispatcher: &dispatcher, output: &output)
+    }
+  }
+
+  /// Notes the numbers that the peer leaves out, so that a stream opened there later is told from one that is over:
+  /// PROTOCOL_ERROR (RFC 9113, section 5.1.1) and STREAM_CLOSED (section 5.1). Only the last few gaps are known; in an
+  /// older one the code is STREAM_CLOSED. The connection ends either way.
+  @inline(never)
+  private mutating func skip(upTo streamID: UInt32) {
+    if self.skippedStreams.count >= 8 { self.skippedStreams.removeFirst() }
+    self.skippedStreams.append((self.lastStreamID + 1)..<streamID)
+  }
+
+  /// The way of a block whose meaning is not known yet: off the hot path.
+  @inline(never)
+  private mutating func decodeHead(_ block: UnsafeRawBufferPointer) throws(ConnectionFault) -> RequestHead {
+    let head = RequestHead(try self.decode(block), routes: self.routes)
+    self.knownBlocks.decoded(block, as: head)
+    return head
+  }
+
+  private mutating func decode(_ block: UnsafeRawBufferPointer) throws(ConnectionFault) -> HPACKHeaders {
+    var buffer = ByteBuffer(bytes: block)
+    do {
+      return try self.decoder.decodeHeaders(from: &buffer)
+    } catch {
+      throw error is NIOHPACKErrors.MaxHeaderListSizeViolation
+        ? ConnectionFault(.enhanceYourCalm, "a header list over \(self.limits.maxHeaderListBytes) bytes")
+        : ConnectionFault(.compressionError, "a header block that HPACK can't decode")
+    }
+  }
+
+  /// Headers on a stream that is already open are the client's trailers; gRPC clients have none, but may.
+  @inline(never)
+  private mutating func receiveTrailers<Dispatcher: CallDispatcher>(
+    _ block: UnsafeRawBufferPointer, streamID: UInt32, endsStream: Bool,
+    dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    let headers = try self.decode(block)
+    if !HeaderBlock.leavesTableAlone(block) { self.knownBlocks = HeaderBlockCache() }
+    guard let slot = self.streams.find(streamID) else {
+      if self.recentResets.contains(streamID) { return try self.countUnproductive() }
+      if self.skippedStreams.contains(where: { $0.contains(streamID) }) {
+        throw ConnectionFault(.protocolError, "HEADERS on stream \(streamID), lower than one that was opened before")
+      }
+      throw ConnectionFault(.streamClosed, "HEADERS on stream \(streamID), which is closed")
+    }
+    guard !self.streams[slot].isRemoteClosed else {
+      throw ConnectionFault(.streamClosed, "HEADERS on stream \(streamID) after its end")
+    }
+    guard endsStream, RequestHead.areTrailers(headers) else {
+      try self.countUnproductive()
+      self.drop(slot, dispatcher: &dispatcher)
+      return self.reset(streamID, .protocolError, output: &output)
+    }
+    self.finishBufferedRequest(slot, dispatcher: &dispatcher, output: &output)
+  }
+}

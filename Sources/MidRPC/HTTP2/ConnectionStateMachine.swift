@@ -1,0 +1,239 @@
+import NIOCore
+import NIOHPACK
+
+/// The server's side of one HTTP/2 connection that carries unary gRPC calls: bytes in, bytes out.
+///
+/// No socket, clock, lock or thread inside: ``receive(_:dispatcher:output:)`` takes whatever arrived, hands complete
+/// calls to the dispatcher, and appends what is to be sent. How the input is cut into pieces makes no difference to the
+/// output. `ByteBuffer` is used as a growable array of bytes, nothing else of NIO is.
+///
+/// Frames are dealt with in place. A call whose HEADERS repeat known bytes and whose message comes in one DATA frame
+/// takes no allocation, no HPACK decoding and no copy. Sources: RFC 9113, RFC 7541, gRPC's `PROTOCOL-HTTP2.md`.
+///
+/// The rules stand in extensions: `+Headers`, `+Data`, `+Control` for frames that come in, `+Responses` for what goes out.
+struct ConnectionStateMachine {
+  /// How far the connection has come.
+  enum Phase: Hashable {
+    case awaitingPreface
+    case awaitingSettings
+    case open
+    /// GOAWAY with 2^31-1 has left; new calls are still served until the peer has seen it.
+    case draining
+    /// The final GOAWAY has left; later streams are ignored.
+    case lastCalls
+    case closed
+  }
+
+  /// A header block whose end has not come yet.
+  struct OpenHeaderBlock {
+    var streamID: UInt32
+    var endsStream: Bool
+    var block: [UInt8]
+    var frames = 1
+  }
+
+  /// A response that the peer's flow control holds back.
+  struct HeldResponse {
+    /// The rest of the DATA frames' contents.
+    var data: ByteBuffer
+  }
+
+  let limits: RPCLimits
+  let routes: [String: Int32]
+
+  var phase = Phase.awaitingPreface
+  var leftover: [UInt8] = []
+  var decoder: HPACKDecoder
+  var knownBlocks = HeaderBlockCache()
+  var openBlock: OpenHeaderBlock?
+  var streams = StreamTable()
+  var lastStreamID: UInt32 = 0
+  /// Streams that we reset a moment ago: what the peer sent before it knew is ignored.
+  var recentResets: [UInt32] = []
+  /// Numbers that the peer has left out lately.
+  var skippedStreams: [Range<UInt32>] = []
+  var unproductiveFrames = 0
+
+  /// Requests whose message has not come whole, by stream.
+  var bodies: [UInt32: [UInt8]] = [:]
+  var bufferedBytes = 0
+
+  /// What we let the peer send on the connection, and what we owe it of that: together with the bytes that are buffered,
+  /// always the whole window.
+  var receiveWindow: Int
+  var receiveCredit = 0
+
+  /// What the peer lets us send.
+  var sendWindow = 65_535
+  var peerInitialWindow = 65_535
+  var peerMaxFrameSize = 16_384
+  var held: [UInt32: HeldResponse] = [:]
+  /// Those of them that only the connection's window holds back, in the order of their turns.
+  var heldOrder: [UInt32] = []
+
+  /// Creates the state of a new connection.
+  ///
+  /// - Parameters:
+  ///   - limits: what the peer may ask for.
+  ///   - routes: the methods' paths, with the number that calls are dispatched under.
+  init(limits: RPCLimits, routes: [String: Int32]) {
+    self.limits = limits
+    self.routes = routes
+    self.decoder = HPACKDecoder(
+      allocator: ByteBufferAllocator(), maxDynamicTableSize: 4096, maxHeaderListSize: limits.maxHeaderListBytes)
+    self.receiveWindow = limits.connectionWindow
+  }
+
+  /// Writes what a server says first: its settings, and the connection's larger window.
+  mutating func open(output: inout ByteBuffer) {
+    output.writeSettings([
+      (SettingID.maxConcurrentStreams, UInt32(clamping: self.limits.maxConcurrentStreams)),
+      (SettingID.initialWindowSize, UInt32(clamping: self.limits.streamWindow)),
+      (SettingID.maxHeaderListSize, UInt32(clamping: self.limits.maxHeaderListBytes)),
+    ])
+    if self.receiveWindow > 65_535 {
+      output.writeWindowUpdate(streamID: 0, increment: self.receiveWindow - 65_535)
+    }
+  }
+
+  /// Whether the connection is over: what is in the output is the last, and no more input is wanted.
+  var isClosed: Bool { self.phase == .closed }
+
+  /// Whether the client's preface and settings have come.
+  var isEstablished: Bool { self.phase != .awaitingPreface && self.phase != .awaitingSettings }
+
+  /// How many calls are under way.
+  var openStreams: Int { self.streams.count }
+
+  /// Takes bytes from the peer.
+  mutating func receive<Dispatcher: CallDispatcher>(
+    _ bytes: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) {
+    guard self.phase != .closed else { return }
+    if self.leftover.isEmpty {
+      let used = self.consume(bytes, dispatcher: &dispatcher, output: &output)
+      if used < bytes.count { self.leftover.append(contentsOf: bytes[used...]) }
+    } else {
+      var input: [UInt8] = []
+      swap(&input, &self.leftover)
+      input.append(contentsOf: bytes)
+      let used = input.withUnsafeBytes { self.consume($0, dispatcher: &dispatcher, output: &output) }
+      input.removeFirst(used)
+      // A large frame's memory is not kept once the frame is gone.
+      if !input.isEmpty || input.capacity <= 1024 { self.leftover = input }
+    }
+    self.returnConnectionCredit(output: &output)
+  }
+
+  /// Deals with all complete frames; returns how many bytes that were.
+  private mutating func consume<Dispatcher: CallDispatcher>(
+    _ bytes: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) -> Int {
+    var offset = 0
+    do throws(ConnectionFault) {
+      if self.phase == .awaitingPreface {
+        let expected = min(bytes.count, connectionPreface.count)
+        guard bytes.prefix(expected).elementsEqual(connectionPreface.prefix(expected)) else {
+          throw ConnectionFault(.protocolError, "this port speaks gRPC over HTTP/2; the connection preface is missing")
+        }
+        guard expected == connectionPreface.count else { return 0 }
+        offset = expected
+        self.phase = .awaitingSettings
+      }
+      while bytes.count - offset >= FrameHeader.size {
+        let frame = FrameHeader(bytes, at: offset)
+        guard frame.length <= RPCLimits.maxFrameSize else {
+          throw ConnectionFault(.frameSizeError, "a frame of \(frame.length) bytes; at most 16384 are taken")
+        }
+        guard bytes.count - offset - FrameHeader.size >= frame.length else { break }
+        let start = offset + FrameHeader.size
+        offset = start + frame.length
+        try self.process(
+          frame, UnsafeRawBufferPointer(rebasing: bytes[start..<offset]), dispatcher: &dispatcher, output: &output)
+        if self.phase == .closed { return bytes.count }
+      }
+      if self.receiveWindow == 0 && self.receiveCredit == 0 {
+        try self.refuseLargestHalfSent(dispatcher: &dispatcher, output: &output)
+      }
+    } catch {
+      self.fail(error, dispatcher: &dispatcher, output: &output)
+      return bytes.count
+    }
+    return offset
+  }
+
+  @inline(__always)
+  private mutating func process<Dispatcher: CallDispatcher>(
+    _ frame: FrameHeader, _ payload: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    if self.phase == .awaitingSettings {
+      guard frame.type == FrameType.settings, !frame.has(FrameFlags.ack) else {
+        throw ConnectionFault(.protocolError, "the first frame must be SETTINGS")
+      }
+      self.phase = .open
+    }
+    if self.openBlock != nil && frame.type != FrameType.continuation {
+      throw ConnectionFault(.protocolError, "a header block must go on with CONTINUATION")
+    }
+    switch frame.type {
+    case FrameType.headers:
+      try self.receiveHeaders(frame, payload, dispatcher: &dispatcher, output: &output)
+    case FrameType.data:
+      try self.receiveData(frame, payload, dispatcher: &dispatcher, output: &output)
+    case FrameType.continuation:
+      try self.receiveContinuation(frame, payload, dispatcher: &dispatcher, output: &output)
+    case FrameType.windowUpdate:
+      try self.receiveWindowUpdate(frame, payload, dispatcher: &dispatcher, output: &output)
+    case FrameType.resetStream:
+      try self.receiveResetStream(frame, payload, dispatcher: &dispatcher)
+    case FrameType.settings:
+      try self.receiveSettings(frame, payload, output: &output)
+    case FrameType.ping:
+      try self.receivePing(frame, payload, output: &output)
+    case FrameType.goAway:
+      try self.receiveGoAway(frame, payload)
+    case FrameType.priority:
+      try self.receivePriority(frame, payload, dispatcher: &dispatcher, output: &output)
+    case FrameType.pushPromise:
+      throw ConnectionFault(.protocolError, "a client must not send PUSH_PROMISE")
+    default:
+      try self.countUnproductive()  // Unknown frames are ignored: RFC 9113, section 5.5.
+    }
+  }
+
+  /// Ends the connection: GOAWAY with the reason, and nothing after it.
+  mutating func fail<Dispatcher: CallDispatcher>(
+    _ fault: ConnectionFault, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) {
+    output.writeGoAway(lastStreamID: self.lastStreamID, code: fault.code, debug: fault.reason)
+    self.close(dispatcher: &dispatcher)
+  }
+
+  /// The connection is gone, for whatever reason: calls that wait for an answer are given up.
+  mutating func close<Dispatcher: CallDispatcher>(dispatcher: inout Dispatcher) {
+    guard self.phase != .closed else { return }
+    self.phase = .closed
+    self.streams.updateEach { stream in
+      if stream.isRemoteClosed { dispatcher.cancelled(stream: stream.id) }
+    }
+    self.streams = StreamTable()
+    self.bodies = [:]
+    self.held = [:]
+    self.heldOrder = []
+    self.leftover = []
+  }
+
+  /// Forgets the unproductive frames that were counted. To be called now and then: a quiet connection that is kept alive
+  /// with PINGs must not use its budget up over hours.
+  mutating func refillBudget() { self.unproductiveFrames = 0 }
+
+  func isOverBudget(_ frames: Int) -> Bool { frames > self.limits.maxUnproductiveFrames }
+
+  /// Counts a frame that carries no call forward. Calls that a method answers reset the count.
+  mutating func countUnproductive(_ frames: Int = 1) throws(ConnectionFault) {
+    self.unproductiveFrames += frames
+    if self.isOverBudget(self.unproductiveFrames) {
+      throw ConnectionFault(.enhanceYourCalm, "too many frames that carry no call forward")
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/// One open stream. Plain data without references, so that opening and closing one costs no reference counting.
+struct StreamState {
+  /// The stream's number; 0 marks a free slot of the table.
+  var id: UInt32 = 0
+  /// Where the request's head leads: an index into the method table, or one of the negative marks of ``RequestHead``.
+  var route: Int32 = 0
+  /// How many bytes the peer lets us send on this stream. May be negative after a SETTINGS change.
+  var sendWindow: Int32 = 0
+  /// How many bytes we let the peer send on this stream.
+  var receiveWindow: Int32 = 0
+  /// The caller's timeout in nanoseconds, `UInt64.max` for none.
+  var timeout: UInt64 = .max
+  /// The body's length that the request's head announced, -1 for none.
+  var contentLength: Int32 = -1
+  /// The client has sent END_STREAM.
+  var isRemoteClosed = false
+  /// The response's headers have left.
+  var hasSentHeaders = false
+  /// A part of the request's message waits in the table of bodies.
+  var hasBody = false
+  /// The response stands in line for the connection's window.
+  var isInTurn = false
+}
+
+/// The open streams of a connection, by number: open addressing with linear probing and backward-shift deletion.
+///
+/// Client streams are odd and grow by two, so `id / 2` spreads perfectly and most look-ups hit at once. The table grows
+/// by doubling and never holds more than the connection's stream limit; it shrinks when the connection falls idle.
+struct StreamTable {
+  private static let smallest = 8
+
+  private var slots: ContiguousArray<StreamState>
+  private var mask: Int
+  private(set) var count = 0
+
+  init() {
+    self.slots = ContiguousArray(repeating: StreamState(), count: Self.smallest)
+    self.mask = Self.smallest - 1
+  }
+
+  @inline(__always)
+  private func home(_ id: UInt32) -> Int { Int(id >> 1) & self.mask }
+
+  /// The slot of stream `id`, or nil. Valid until the next insertion or removal.
+  @inline(__always)
+  func find(_ id: UInt32) -> Int? {
+    var slot = self.home(id)
+    while true {
+      let found = self.slots[slot].id
+      if found == id { return slot }
+      if found == 0 { return nil }
+      slot = (slot + 1) & self.mask
+    }
+  }
+
+  @inline(__always)
+  subscript(slot: Int) -> StreamState {
+    get { self.slots[slot] }
+    set { self.slots[slot] = newValue }
+    _modify { yield &self.slots[slot] }
+  }
+
+  /// Adds a stream whose number is not in the table.
+  mutating func insert(_ stream: StreamState) {
+    if self.count * 2 >= self.slots.count { self.resize(to: self.slots.count * 2) }
+    self.place(stream)
+    self.count += 1
+  }
+
+  /// Removes the stream in `slot`, and moves those that had to give way to it back.
+  mutating func remove(at slot: Int) {
+    var hole = slot
+    var next = (slot + 1) & self.mask
+    while self.slots[next].id != 0 {
+      let home = self.home(self.slots[next].id)
+      // Whoever's home lies at or before the hole (walking round) may move into it.
+      if (next &- home) & self.mask >= (next &- hole) & self.mask {
+        self.slots[hole] = self.slots[next]
+        hole = next
+      }
+      next = (next + 1) & self.mask
+    }
+    self.slots[hole].id = 0
+    self.count -= 1
+    if self.count == 0 && self.slots.count > 16 * Self.smallest { self.resize(to: Self.smallest) }
+  }
+
+  /// Calls `body` with every open stream.
+  mutating func updateEach(_ body: (inout StreamState) -> Void) {
+    for slot in self.slots.indices where self.slots[slot].id != 0 {
+      body(&self.slots[slot])
+    }
+  }
+
+  private mutating func place(_ stream: StreamState) {
+    var slot = self.home(stream.id)
+    while self.slots[slot].id != 0 { slot = (slot + 1) & self.mask }
+    self.slots[slot] = stream
+  }
+
+  private mutating func resize(to capacity: Int) {
+    let old = self.slots
+    self.slots = ContiguousArray(repeating: StreamState(), count: capacity)
+    self.mask = capacity - 1
+    for stream in old where stream.id != 0 { self.place(stream) }
+  }
+}

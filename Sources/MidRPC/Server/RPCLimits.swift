@@ -1,0 +1,29 @@
+/// What one connection may ask of the server. Every limit is advertised where HTTP/2 has a setting for it, and enforced.
+public struct RPCLimits: Sendable, Hashable {
+  /// Calls under way at once on a connection, 1 to 2^31-1. One more is refused with REFUSED_STREAM. Default 1000.
+  public var maxConcurrentStreams = 1000
+  /// Bytes of a request's headers, encoded as well as decoded by HTTP/2's own count (names, values and 32 bytes a
+  /// field), 1 KiB or more. More ends the connection. Default 16 KiB.
+  public var maxHeaderListBytes = 16 * 1024
+  /// Bytes of a request's message, 1 or more. More is answered RESOURCE_EXHAUSTED. Default 64 KiB.
+  public var maxMessageBytes = 64 * 1024
+  /// Bytes of requests that are not complete yet, over all of a connection's calls: the connection's window. Where such
+  /// requests fill it, the largest is refused with REFUSED_STREAM; more ends the connection. Raised to what one message
+  /// of ``maxMessageBytes`` needs, and to HTTP/2's least window of 65,535 bytes. Default 1 MiB.
+  public var connectionWindowBytes = 1024 * 1024
+  /// Frames that carry no call forward (PING, SETTINGS, PRIORITY, RST_STREAM, empty DATA, ...) within 15 s, without one
+  /// call between them that a method answered. More ends the connection with ENHANCE_YOUR_CALM. Default 10,000.
+  public var maxUnproductiveFrames = 10_000
+
+  /// The default limits.
+  public init() {}
+
+  /// The largest frame we take. HTTP/2's least value: no request of ours needs a larger one.
+  static let maxFrameSize = 16_384
+
+  /// The window of each stream: a whole message with its prefix and some padding, never below HTTP/2's default.
+  var streamWindow: Int { max(65_535, self.maxMessageBytes + 1024) }
+
+  /// The connection's window: never smaller than a stream's, so that any message that is allowed can come in whole.
+  var connectionWindow: Int { max(self.connectionWindowBytes, self.streamWindow) }
+}

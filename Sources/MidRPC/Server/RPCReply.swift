@@ -1,0 +1,119 @@
+public import NIOCore
+import Synchronization
+
+/// The answer to a call that was left open: given once, from any thread, in any order with others.
+public final class RPCReply: Sendable {
+  private struct State {
+    var isOver = false
+    var onCancel: (@Sendable () -> Void)?
+  }
+
+  /// When the caller stops waiting, by `NIODeadline`'s clock, or nil where it set no deadline.
+  public let deadline: NIODeadline?
+  /// The event loop of the call's connection, for timers.
+  public let eventLoop: any EventLoop
+
+  let stream: UInt32
+  let route: Int
+  let started: NIODeadline
+  private let mailbox: RPCMailbox
+  private let state = Mutex(State())
+
+  init(
+    stream: UInt32, route: Int, started: NIODeadline, deadline: NIODeadline?, eventLoop: any EventLoop,
+    mailbox: RPCMailbox
+  ) {
+    self.stream = stream
+    self.route = route
+    self.started = started
+    self.deadline = deadline
+    self.eventLoop = eventLoop
+    self.mailbox = mailbox
+  }
+
+  /// Answers with a message. Only the first answer counts.
+  public func succeed(_ message: [UInt8]) {
+    guard self.finish() else { return }
+    self.mailbox.post(RPCMailbox.Letter(reply: self, result: .success(message)))
+  }
+
+  /// Ends the call with a status other than OK. Only the first answer counts.
+  public func fail(_ status: RPCStatus) {
+    guard self.finish() else { return }
+    self.mailbox.post(RPCMailbox.Letter(reply: self, result: .failure(status)))
+  }
+
+  /// Has `body` called when the caller gives up or its connection ends before an answer: at once if that is past.
+  ///
+  /// Called at most once, on the event loop or on the thread that registers it. Only the last registration counts.
+  public func onCancel(_ body: @escaping @Sendable () -> Void) {
+    let isTooLate = self.state.withLock { state in
+      guard !state.isOver else { return true }
+      state.onCancel = body
+      return false
+    }
+    if isTooLate && self.isCancelled { body() }
+  }
+
+  private let cancelled = Mutex(false)
+
+  /// Whether the caller has given up.
+  public var isCancelled: Bool { self.cancelled.withLock { $0 } }
+
+  func cancel() {
+    let body: (@Sendable () -> Void)? = self.state.withLock { state in
+      guard !state.isOver else { return nil }
+      state.isOver = true
+      self.cancelled.withLock { $0 = true }
+      defer { state.onCancel = nil }
+      return state.onCancel ?? {}
+    }
+    body?()
+  }
+
+  private func finish() -> Bool {
+    self.state.withLock { state in
+      guard !state.isOver else { return false }
+      state.isOver = true
+      state.onCancel = nil
+      return true
+    }
+  }
+}
+
+/// Answers on their way to a connection's event loop: many that come together wake it once and leave in one write.
+final class RPCMailbox: Sendable {
+  struct Letter: Sendable {
+    var reply: RPCReply
+    var result: Result<[UInt8], RPCStatus>
+  }
+
+  private let letters = Mutex<[Letter]>([])
+  private let eventLoop: any EventLoop
+  private let handler: NIOLoopBound<WeakHandler>
+
+  struct WeakHandler {
+    weak var handler: RPCConnectionHandler?
+  }
+
+  init(handler: RPCConnectionHandler, eventLoop: any EventLoop) {
+    self.eventLoop = eventLoop
+    self.handler = NIOLoopBound(WeakHandler(handler: handler), eventLoop: eventLoop)
+  }
+
+  func post(_ letter: Letter) {
+    let isFirst = self.letters.withLock { letters in
+      letters.append(letter)
+      return letters.count == 1
+    }
+    guard isFirst else { return }
+    self.eventLoop.execute { self.handler.value.handler?.deliver() }
+  }
+
+  func take() -> [Letter] {
+    self.letters.withLock { letters in
+      defer { letters = [] }
+      return letters
+    }
+  }
+}

@@ -1,0 +1,166 @@
+public import NIOCore
+import NIOPosix
+import Synchronization
+
+/// How long a server waits for its peers.
+public struct RPCTimeouts: Sendable, Hashable {
+  /// From the accept to the client's preface and settings. Default 10 s.
+  public var firstRequest: TimeAmount = .seconds(10)
+  /// How long a connection may be quiet, without a call or any other byte, before it is asked to end. nil for ever.
+  /// Checked every 15 s. Default nil: gRPC clients keep connections open on purpose.
+  public var idle: TimeAmount?
+  /// How long the peer may take to close its side of a connection that ended. Default 1 s.
+  public var linger: TimeAmount = .seconds(1)
+
+  /// The default timeouts.
+  public init() {}
+}
+
+/// A gRPC server for unary methods over HTTP/2 without TLS.
+///
+/// Calls are served on the event loops, one synchronous call each; what can't be answered at once is answered later,
+/// in any order. All replies that one read of a connection brings about leave in one write.
+public final class RPCServer: Sendable {
+  private let group: any EventLoopGroup
+  private let methods: [RPCMethod]
+  private let routes: [String: Int32]
+  private let limits: RPCLimits
+  private let timeouts: RPCTimeouts
+  private let observer: (any RPCObserver)?
+  private let connections: ConnectionRegistry
+  private let listener = Mutex<(any Channel)?>(nil)
+
+  /// Creates a server; ``start(host:port:)`` makes it listen.
+  ///
+  /// - Parameters:
+  ///   - methods: what it serves. Paths must differ.
+  ///   - group: the event loops; connections are spread over them. Stays the caller's to shut down.
+  ///   - maxConnections: how many connections may be open at once; one more is closed as soon as it is accepted.
+  ///   - limits: what one connection may ask for.
+  ///   - timeouts: how long the server waits for its peers.
+  ///   - observer: is told of connections and answered calls.
+  public init(
+    methods: [RPCMethod], group: any EventLoopGroup, maxConnections: Int = 10_000, limits: RPCLimits = RPCLimits(),
+    timeouts: RPCTimeouts = RPCTimeouts(), observer: (any RPCObserver)? = nil
+  ) {
+    self.group = group
+    self.methods = methods
+    var routes: [String: Int32] = [:]
+    for (index, method) in methods.enumerated() {
+      precondition(routes[method.path] == nil, "two methods with the path \(method.path)")
+      routes[method.path] = Int32(index)
+    }
+    self.routes = routes
+    self.limits = limits
+    self.timeouts = timeouts
+    self.observer = observer
+    self.connections = ConnectionRegistry(limit: maxConnections)
+  }
+
+  /// Listens.
+  ///
+  /// - Parameters:
+  ///   - host: a name or an address. The first address that the name resolves to is used.
+  ///   - port: 0 to 65535; 0 takes a free one.
+  /// - Returns: The address that was bound.
+  /// - Throws: NIO's error where the address is in use, not ours, or can't be resolved.
+  public func start(host: String, port: Int) async throws -> SocketAddress {
+    let bootstrap = ServerBootstrap(group: self.group)
+      .serverChannelOption(.backlog, value: 1024)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.allowRemoteHalfClosure, value: false)
+      .childChannelInitializer { channel in
+        guard self.connections.add(channel) else { return channel.close() }
+        return channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(
+            RPCConnectionHandler(
+              methods: self.methods, routes: self.routes, limits: self.limits, timeouts: self.timeouts,
+              observer: self.observer, eventLoop: channel.eventLoop))
+        }
+      }
+    let channel = try await bootstrap.bind(host: host, port: port).get()
+    self.listener.withLock { $0 = channel }
+    guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
+    return address
+  }
+
+  /// How many connections are open.
+  public var openConnections: Int { self.connections.count }
+
+  /// Stops listening, asks every connection to end, and waits until all have answered what they were asked before.
+  ///
+  /// - Parameter grace: how long that may take; connections that are still open then are closed.
+  public func stop(grace: TimeAmount) async {
+    let listener = self.listener.withLock { listener in
+      defer { listener = nil }
+      return listener
+    }
+    if let listener { _ = await listener.close().asResult() }
+    for channel in self.connections.all {
+      channel.pipeline.fireUserInboundEventTriggered(RPCConnectionHandler.DrainEvent())
+    }
+    let timer = self.group.any().scheduleTask(in: grace) {
+      for channel in self.connections.all { channel.close(promise: nil) }
+    }
+    await self.connections.waitUntilEmpty()
+    timer.cancel()
+  }
+}
+
+extension EventLoopFuture where Value: Sendable {
+  /// The future's outcome, whichever it is.
+  fileprivate func asResult() async -> Result<Value, any Error> {
+    do { return .success(try await self.get()) } catch { return .failure(error) }
+  }
+}
+
+/// The open connections of a server.
+final class ConnectionRegistry: Sendable {
+  private struct State {
+    var channels: [ObjectIdentifier: any Channel] = [:]
+    var waiters: [CheckedContinuation<Void, Never>] = []
+  }
+
+  private let limit: Int
+  private let state = Mutex(State())
+
+  init(limit: Int) { self.limit = limit }
+
+  var count: Int { self.state.withLock { $0.channels.count } }
+
+  var all: [any Channel] { self.state.withLock { Array($0.channels.values) } }
+
+  /// Takes a connection in until it closes; false when the limit is reached.
+  func add(_ channel: any Channel) -> Bool {
+    let isTaken = self.state.withLock { state in
+      guard state.channels.count < self.limit else { return false }
+      state.channels[ObjectIdentifier(channel)] = channel
+      return true
+    }
+    guard isTaken else { return false }
+    channel.closeFuture.whenComplete { _ in self.remove(channel) }
+    return true
+  }
+
+  private func remove(_ channel: any Channel) {
+    let waiters: [CheckedContinuation<Void, Never>] = self.state.withLock { state in
+      state.channels[ObjectIdentifier(channel)] = nil
+      guard state.channels.isEmpty else { return [] }
+      defer { state.waiters = [] }
+      return state.waiters
+    }
+    for waiter in waiters { waiter.resume() }
+  }
+
+  func waitUntilEmpty() async {
+    await withCheckedContinuation { continuation in
+      let isEmpty = self.state.withLock { state in
+        guard !state.channels.isEmpty else { return true }
+        state.waiters.append(continuation)
+        return false
+      }
+      if isEmpty { continuation.resume() }
+    }
+  }
+}

@@ -1,0 +1,108 @@
+package import Logging
+import ServiceLifecycle
+import Synchronization
+
+/// Compares our clock with NTP servers at an interval. It only looks; it never sets a clock.
+///
+/// The sign of an offset: positive means that the servers' clock is ahead of ours.
+package final class NTPMonitor: Service {
+  private let interval: Duration
+  private let hasServers: Bool
+  private let registry: PrometheusRegistry
+  private let logger: Logger
+  private let ask: @Sendable (HostPort) async -> Result<SNTPSample, SNTPFailure>
+  private let sleep: @Sendable (Duration) async throws -> Void
+  private let state: Mutex<NTPMonitorStateMachine>
+
+  /// Creates a monitor, which asks nothing before ``run()`` or ``check()``.
+  ///
+  /// - Parameters:
+  ///   - servers: Whom to ask; with none the monitor does nothing.
+  ///   - interval: How long to wait between rounds.
+  ///   - registry: Gets `ntp_offset_milliseconds`, `mid_ntp_offset_seconds` and `mid_ntp_queries_total`. The offsets are
+  ///     absent while no server answers.
+  ///   - ask: Asks one server; see ``SNTPClient/ask(_:)``.
+  ///   - sleep: Waits; `{ try await Task.sleep(for: $0) }` outside of tests.
+  package init(
+    servers: [HostPort], interval: Duration, registry: PrometheusRegistry, logger: Logger,
+    ask: @escaping @Sendable (HostPort) async -> Result<SNTPSample, SNTPFailure>,
+    sleep: @escaping @Sendable (Duration) async throws -> Void
+  ) {
+    self.interval = interval
+    self.hasServers = !servers.isEmpty
+    self.registry = registry
+    self.logger = logger
+    self.ask = ask
+    self.sleep = sleep
+    self.state = Mutex(NTPMonitorStateMachine(servers: servers))
+    registry.collect { [weak self] writer in
+      guard let offset = self?.reading?.offset else { return }
+      let seconds = offset / .seconds(1)
+      writer.write(MetricCatalogue.ntpOffset, value: seconds)
+      writer.write(MetricCatalogue.ntpOffsetMilliseconds, value: offset / .milliseconds(1))
+    }
+  }
+
+  /// The last reading, or nil where no server has answered for ten rounds.
+  package var reading: NTPReading? { self.state.withLock { $0.reading } }
+
+  /// Asks in rounds until graceful shutdown or cancellation. Without servers it waits for that.
+  package func run() async throws {
+    guard self.hasServers else {
+      do {
+        try await gracefulShutdown()
+      } catch is CancellationError {}
+      return
+    }
+    await cancelWhenGracefulShutdown {
+      while !Task.isCancelled {
+        _ = await self.check()
+        do {
+          try await self.sleep(self.interval)
+        } catch {
+          return
+        }
+      }
+    }
+  }
+
+  /// One round: asks the servers whose turn it is, side by side.
+  ///
+  /// - Returns: The reading, or nil where no server answered. Takes a second or so.
+  package func check() async -> NTPReading? {
+    let servers = self.state.withLock { $0.beginRound() }
+    let answers = await withTaskGroup(of: (HostPort, Result<SNTPSample, SNTPFailure>).self) { group in
+      for server in servers {
+        group.addTask { (server, await self.ask(server)) }
+      }
+      return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+    }
+    // A round that was cut short says nothing about the servers.
+    guard !Task.isCancelled else { return nil }
+    for (server, answer) in answers.sorted(by: { $0.key.description < $1.key.description }) {
+      self.report(answer, of: server)
+    }
+    let reading = self.state.withLock { $0.endRound(answers) }
+    if let reading {
+      self.logger.info(
+        "NTP sync",
+        metadata: [
+          "offset_ms": .stringConvertible(reading.offset / .milliseconds(1)),
+          "servers": .stringConvertible(reading.servers),
+        ])
+    }
+    return reading
+  }
+
+  private func report(_ answer: Result<SNTPSample, SNTPFailure>, of server: HostPort) {
+    let result: String
+    switch answer {
+    case .success: result = "ok"
+    case .failure(let failure):
+      result = failure.label
+      self.logger.warning(
+        "NTP server gives no time", metadata: ["server": .stringConvertible(server), "reason": "\(failure)"])
+    }
+    self.registry.counter(MetricCatalogue.ntpQueries, server.description, result).add(1)
+  }
+}

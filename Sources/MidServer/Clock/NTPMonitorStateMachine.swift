@@ -1,0 +1,106 @@
+/// What the NTP servers together say of our clock.
+package struct NTPReading: Sendable, Equatable {
+  /// How far the servers' clock is ahead of ours, the median of their answers; negative where it is behind.
+  package var offset: Duration
+  /// How many servers answered.
+  package var servers: Int
+
+  /// Creates a reading.
+  package init(offset: Duration, servers: Int) {
+    self.offset = offset
+    self.servers = servers
+  }
+}
+
+/// Decides which servers are asked in which round, and what their answers mean together.
+///
+/// A server that fails is asked ever less often, up to every eighth round, and as before once it answers. One that says
+/// RATE is asked half as often as before, for good. Any other kiss-o'-death ends the asking (RFC 5905, section 7.4).
+struct NTPMonitorStateMachine: Sendable {
+  /// After so many rounds without an answer a reading is too old to show.
+  static let staleAfterRounds = 10
+  /// The most rounds that a failing server sits out.
+  private static let maximumPause = 7
+  /// The least often that a server with a rate limit is asked: every so many rounds.
+  private static let maximumSpacing = 64
+
+  private struct Server {
+    var address: HostPort
+    var failures = 0
+    /// Rounds to sit out before the next question.
+    var pause = 0
+    /// Asked every so many rounds.
+    var spacing = 1
+    var isForbidden = false
+  }
+
+  private var servers: [Server]
+  private var roundsWithoutAnswer = 0
+
+  /// The last reading, or nil where there was none or it is too old.
+  private(set) var reading: NTPReading?
+
+  init(servers: [HostPort]) {
+    var known: Set<HostPort> = []
+    self.servers = servers.filter { known.insert($0).inserted }.map { Server(address: $0) }
+  }
+
+  /// Begins a round: the servers to ask in it.
+  mutating func beginRound() -> [HostPort] {
+    var asked: [HostPort] = []
+    for index in self.servers.indices where !self.servers[index].isForbidden {
+      if self.servers[index].pause > 0 {
+        self.servers[index].pause -= 1
+      } else {
+        asked.append(self.servers[index].address)
+      }
+    }
+    return asked
+  }
+
+  /// Ends a round with what each asked server said.
+  ///
+  /// - Returns: The new reading, or nil where no server answered.
+  mutating func endRound(_ answers: [HostPort: Result<SNTPSample, SNTPFailure>]) -> NTPReading? {
+    var offsets: [Duration] = []
+    for index in self.servers.indices {
+      switch answers[self.servers[index].address] {
+      case .success(let sample):
+        offsets.append(sample.offset)
+        self.servers[index].failures = 0
+        self.servers[index].pause = self.servers[index].spacing - 1
+      case .failure(.kissOfDeath("RATE")):
+        self.servers[index].spacing = min(self.servers[index].spacing * 2, Self.maximumSpacing)
+        self.servers[index].pause = self.servers[index].spacing - 1
+      case .failure(.kissOfDeath):
+        self.servers[index].isForbidden = true
+      case .failure:
+        self.servers[index].failures = min(self.servers[index].failures + 1, 8)
+        let pause = min((1 << (self.servers[index].failures - 1)) - 1, Self.maximumPause)
+        self.servers[index].pause = max(pause, self.servers[index].spacing - 1)
+      case nil: break
+      }
+    }
+    return self.take(offsets)
+  }
+
+  private mutating func take(_ offsets: [Duration]) -> NTPReading? {
+    guard let median = Self.median(offsets) else {
+      self.roundsWithoutAnswer += 1
+      if self.roundsWithoutAnswer >= Self.staleAfterRounds { self.reading = nil }
+      return nil
+    }
+    self.roundsWithoutAnswer = 0
+    let reading = NTPReading(offset: median, servers: offsets.count)
+    self.reading = reading
+    return reading
+  }
+
+  /// The middle one, or the mean of the two in the middle: one liar among three servers moves nothing.
+  static func median(_ values: [Duration]) -> Duration? {
+    guard !values.isEmpty else { return nil }
+    let sorted = values.sorted()
+    let middle = sorted.count / 2
+    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+  }
+}

@@ -1,0 +1,21 @@
+/// A text that no log, error or dump shows.
+package struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  private let text: String
+
+  /// Wraps `text`.
+  package init(_ text: String) {
+    self.text = text
+  }
+
+  /// The text itself, for the one place that hands it on.
+  package func reveal() -> String { self.text }
+
+  /// `<secret>`, whatever the text.
+  package var description: String { "<secret>" }
+
+  /// `<secret>`, whatever the text.
+  package var debugDescription: String { self.description }
+
+  /// A mirror without children, so that `dump` shows nothing either.
+  package var customMirror: Mirror { Mirror(self, children: []) }
+}

@@ -1,0 +1,83 @@
+import Configuration
+
+extension ServerConfiguration {
+  /// Reads the configuration: flags win over `MID_…` variables, those over the file, that over the defaults.
+  ///
+  /// - Parameters:
+  ///   - flags: What the command line gave, by setting key (`grpc.address`), as text.
+  ///   - environment: The process's environment. Only names that start with `MID_` are looked at.
+  ///   - file: A file's name, for messages, and its text, or nil.
+  /// - Throws: Every error there is in any of the sources, also in values that another source overrides.
+  package static func load(
+    flags: [String: String] = [:], environment: [String: String] = [:], file: (name: String, text: String)? = nil
+  ) throws(ConfigurationErrors) -> ServerConfiguration {
+    var errors: [ConfigurationError] = []
+    let flagSource = ConfigurationSource.flags(flags, &errors)
+    let environmentSource = ConfigurationSource.environment(environment, &errors)
+    let fileSource = file.map { ConfigurationSource.yaml($0.text, name: $0.name, &errors) }
+    for source in [flagSource, environmentSource, fileSource].compactMap({ $0 }) {
+      source.checkValues(&errors)
+    }
+    guard errors.isEmpty else { throw ConfigurationErrors(errors) }
+
+    let reader = ConfigReader(
+      providers: [
+        InMemoryProvider(name: "flags", values: flagSource.providerValues),
+        EnvironmentVariablesProvider(
+          environmentVariables: environment.filter { Settings.byEnvironmentName[$0.key] != nil },
+          secretsSpecifier: .dynamic { name, _ in Settings.byEnvironmentName[name]?.isSecret ?? true }
+        ).prefixKeys(with: "mid"),
+        InMemoryProvider(name: "file", values: fileSource?.providerValues ?? [:]),
+      ])
+    let configuration = try ServerConfiguration(SettingReader(reader: reader))
+    let conflicts = configuration.conflicts()
+    guard conflicts.isEmpty else { throw ConfigurationErrors(conflicts) }
+    return configuration
+  }
+
+  private init(_ settings: SettingReader) throws(ConfigurationErrors) {
+    self.init(
+      store: Store(
+        location: try settings(Settings.storeURL), password: try settings(Settings.storePassword),
+        connections: try settings(Settings.storeConnections),
+        timeout: try settings(Settings.storeTimeout)),
+      dataDirectory: try settings(Settings.dataDirectory),
+      grpc: GRPC(
+        address: try settings(Settings.grpcAddress), eventLoops: try settings(Settings.grpcEventLoops),
+        maxConnections: try settings(Settings.grpcMaxConnections), maxStreams: try settings(Settings.grpcMaxStreams),
+        maxMessageBytes: try settings(Settings.grpcMaxMessageBytes),
+        maxHeaderBytes: try settings(Settings.grpcMaxHeaderBytes)),
+      metricsAddress: try settings(Settings.metricsAddress),
+      snowflake: Snowflake(
+        workerID: try settings(Settings.workerID), datacenterID: try settings(Settings.datacenterID),
+        layout: try settings(Settings.snowflakeLayout), maxAhead: try settings(Settings.snowflakeMaxAhead),
+        sequenceJitter: try settings(Settings.snowflakeSequenceJitter),
+        localBound: try settings(Settings.snowflakeLocalBound), lease: try settings(Settings.snowflakeLease),
+        renewInterval: try settings(Settings.snowflakeRenewInterval)),
+      segment: Segment(
+        loadAt: try settings(Settings.segmentLoadAt), maxWaiters: try settings(Settings.segmentMaxWaiters),
+        maxWait: try settings(Settings.segmentMaxWait), tagRefresh: try settings(Settings.segmentTagRefresh)),
+      batchMax: try settings(Settings.batchMax),
+      clock: Clock(
+        ntpServers: try settings(Settings.clockNTPServers), ntpInterval: try settings(Settings.clockNTPInterval),
+        maxOffset: try settings(Settings.clockMaxOffset)),
+      log: Log(level: try settings(Settings.logLevel), format: try settings(Settings.logFormat)),
+      shutdownGrace: try settings(Settings.shutdownGrace)
+    )
+  }
+}
+
+/// Reads typed settings through swift-configuration, whose providers are in order of precedence.
+private struct SettingReader {
+  var reader: ConfigReader
+
+  func callAsFunction<Value>(_ setting: Setting<Value>) throws(ConfigurationErrors) -> Value {
+    let text = self.reader.string(
+      forKey: ConfigKey(setting.key), isSecret: setting.isSecret, default: setting.defaultText)
+    // Each source was checked before; only a default out of its own bounds can still fail, which a test rules out.
+    guard let value = setting.type.parse(text) else {
+      throw ConfigurationErrors([.notAllowed(text, for: setting, source: "default")])
+    }
+    return value
+  }
+}

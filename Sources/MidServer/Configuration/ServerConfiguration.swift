@@ -1,0 +1,104 @@
+package import Logging
+package import MidCore
+
+/// Everything `mid serve` can be told, checked. ``Settings`` holds the defaults, the bounds and what each one does.
+package struct ServerConfiguration: Sendable, Equatable {
+  /// The store.
+  package struct Store: Sendable, Equatable {
+    /// `store.url`.
+    package var location: StoreLocation
+    /// `store.password`, which wins over one in the URL, or nil.
+    package var password: Secret?
+    /// `store.connections`.
+    package var connections: Int
+    /// `store.timeout`.
+    package var timeout: Duration
+  }
+
+  /// The gRPC lane.
+  package struct GRPC: Sendable, Equatable {
+    /// `grpc.address`.
+    package var address: HostPort
+    /// `grpc.event_loops`; 0 means one per core.
+    package var eventLoops: Int
+    /// `grpc.max_connections`.
+    package var maxConnections: Int
+    /// `grpc.max_streams`, per connection.
+    package var maxStreams: Int
+    /// `grpc.max_message_bytes`.
+    package var maxMessageBytes: Int
+    /// `grpc.max_header_bytes`.
+    package var maxHeaderBytes: Int
+  }
+
+  /// Snowflake ids.
+  package struct Snowflake: Sendable, Equatable {
+    /// `worker.id`, or nil where none is given. Within ``layout``; see ``worker(default:)``.
+    package var workerID: Int?
+    /// `datacenter.id`, or nil where none is given. Within ``layout``.
+    package var datacenterID: Int?
+    /// `snowflake.layout`: the preset of that name.
+    package var layout: SnowflakeLayout
+    /// `snowflake.max_ahead`.
+    package var maxAhead: Duration
+    /// `snowflake.sequence_jitter`, the number of possible first sequences of a tick; 1 is no jitter.
+    package var sequenceJitter: Int
+    /// `snowflake.local_bound`.
+    package var localBound: Duration
+    /// `snowflake.lease`.
+    package var lease: Duration
+    /// `snowflake.renew_interval`, at most a third of ``lease``.
+    package var renewInterval: Duration
+  }
+
+  /// Segment ids.
+  package struct Segment: Sendable, Equatable {
+    /// `segment.load_at`, a used share of the serving segment.
+    package var loadAt: Double
+    /// `segment.max_waiters`, per tag.
+    package var maxWaiters: Int
+    /// `segment.max_wait`.
+    package var maxWait: Duration
+    /// `segment.tag_refresh`.
+    package var tagRefresh: Duration
+  }
+
+  /// The clock's health.
+  package struct Clock: Sendable, Equatable {
+    /// `clock.ntp.servers`; empty turns NTP off.
+    package var ntpServers: [HostPort]
+    /// `clock.ntp.interval`.
+    package var ntpInterval: Duration
+    /// `clock.max_offset`.
+    package var maxOffset: Duration
+  }
+
+  /// The log.
+  package struct Log: Sendable, Equatable {
+    /// `log.level`.
+    package var level: Logger.Level
+    /// `log.format`.
+    package var format: LogFormat
+  }
+
+  /// The store.
+  package var store: Store
+  /// `data.directory`.
+  package var dataDirectory: String
+  /// The gRPC lane.
+  package var grpc: GRPC
+  /// `metrics.address`, or nil for `off`.
+  package var metricsAddress: HostPort?
+  /// Snowflake ids.
+  package var snowflake: Snowflake
+  /// Segment ids.
+  package var segment: Segment
+  /// `batch.max`.
+  package var batchMax: Int
+  /// The clock's health.
+  package var clock: Clock
+  /// The log.
+  package var log: Log
+  /// `shutdown.grace`.
+  package var shutdownGrace: Duration
+}

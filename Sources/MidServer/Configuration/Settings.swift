@@ -1,0 +1,128 @@
+import Logging
+import MidCore
+
+/// Every setting there is, with its default and bounds. The one place where they stand.
+package enum Settings {
+  static let storeURL = Setting(
+    "store.url", .store, default: "sqlite:./mid-data/mid.db", flag: "--store",
+    help: "Where segments and worker ids are kept. A password belongs in store.password, not here.")
+  static let storePassword = Setting(
+    "store.password", .optional(.secret), default: "", isAllowedAsFlag: false,
+    help: "The database user's password. It wins over one in store.url and is never logged.")
+  static let storeConnections = Setting(
+    "store.connections", .integer(1...64), default: "2",
+    help: "How many connections to the store are held, each with a thread of its own.")
+  static let storeTimeout = Setting(
+    "store.timeout", .duration(.milliseconds(100)...(.seconds(60))), default: "5s",
+    help: "How long one operation of the store may take, connecting included.")
+  static let dataDirectory = Setting(
+    "data.directory", .folder, default: "./mid-data",
+    help: "Where this node keeps its owner token and its short time bound. Never share it between nodes.")
+
+  static let grpcAddress = Setting(
+    "grpc.address", .address, default: "127.0.0.1:50051", flag: "--grpc",
+    help: "Where gRPC listens. Anything but loopback is open to whoever reaches it.")
+  static let grpcEventLoops = Setting(
+    "grpc.event_loops", .integer(0...1_024), default: "0",
+    help: "How many threads serve gRPC connections; 0 takes one per core.")
+  static let grpcMaxConnections = Setting(
+    "grpc.max_connections", .integer(1...1_000_000), default: "10000",
+    help: "How many gRPC connections may be open at once; more are closed as they come.")
+  static let grpcMaxStreams = Setting(
+    "grpc.max_streams", .integer(1...100_000), default: "1000",
+    help: "How many calls one connection may have open at once.")
+  static let grpcMaxMessageBytes = Setting(
+    "grpc.max_message_bytes", .integer(1_024...16_777_216), default: "65536",
+    help: "The largest request message, in bytes.")
+  static let grpcMaxHeaderBytes = Setting(
+    "grpc.max_header_bytes", .integer(1_024...1_048_576), default: "16384",
+    help: "The largest header list of a request, in bytes as RFC 9113 counts them.")
+
+  static let metricsAddress = Setting(
+    "metrics.address", .addressOrOff, default: "127.0.0.1:9190", flag: "--metrics",
+    help: "Where GET /metrics answers Prometheus, or off.")
+
+  static let workerID = Setting(
+    "worker.id", .optional(.integer(0...65_535)), default: "", flag: "--worker-id",
+    help: "This node's worker number, which no other node may have. Its bound is what the layout has bits for.")
+  static let datacenterID = Setting(
+    "datacenter.id", .optional(.integer(0...65_535)), default: "", flag: "--datacenter-id",
+    help: "This node's datacenter number, for layouts that have one. Its bound is what the layout has bits for.")
+
+  static let snowflakeLayout = Setting(
+    "snowflake.layout", .layout, default: "original",
+    help: "How the 63 bits are shared out, and the epoch. Never change it while ids of the old one are in use.")
+  static let snowflakeMaxAhead = Setting(
+    "snowflake.max_ahead", .duration(.zero...(.seconds(60))), default: "1s",
+    help: "How far ids may run ahead of the clock before calls wait for it.")
+  static let snowflakeSequenceJitter = Setting(
+    "snowflake.sequence_jitter", .integer(1...4_096), default: "100",
+    help: "A new tick's sequence starts at a random number below this, so that ids spread over shards; 1 turns it off.")
+  static let snowflakeLocalBound = Setting(
+    "snowflake.local_bound", .duration(.seconds(2)...(.seconds(60))), default: "3s",
+    help: "How far ahead the time bound in the data folder lies: what a restart after a crash waits at most.")
+  static let snowflakeLease = Setting(
+    "snowflake.lease", .duration(.seconds(10)...(.seconds(86_400))), default: "10m",
+    help: "How long a worker id stays this node's without the store: the outage that Snowflake survives.")
+  static let snowflakeRenewInterval = Setting(
+    "snowflake.renew_interval", .duration(.milliseconds(500)...(.seconds(3_600))), default: "10s",
+    help: "How often the lease of the worker id is renewed; at most a third of snowflake.lease.")
+
+  static let segmentLoadAt = Setting(
+    "segment.load_at", .fraction(0.01...0.9), default: "0.10",
+    help: "The used share of the serving segment at which the next one is loaded.")
+  static let segmentMaxWaiters = Setting(
+    "segment.max_waiters", .integer(1...1_000_000), default: "10000",
+    help: "How many calls may wait for a segment of one tag; more fail with RESOURCE_EXHAUSTED.")
+  static let segmentMaxWait = Setting(
+    "segment.max_wait", .duration(.milliseconds(10)...(.seconds(60))), default: "3s",
+    help: "How long a call that brings no deadline of its own waits for an id.")
+  static let segmentTagRefresh = Setting(
+    "segment.tag_refresh", .duration(.seconds(1)...(.seconds(3_600))), default: "60s",
+    help: "How often the list of tags is read again.")
+  static let batchMax = Setting(
+    "batch.max", .integer(1...1_000_000), default: "1000000",
+    help: "The most ids that one batch call may ask for.")
+
+  static let clockNTPServers = Setting(
+    "clock.ntp.servers", .servers(defaultPort: 123, atMost: 16), default: "",
+    help: "NTP servers to compare the clock with; none by default. mid only looks, it never sets the clock.")
+  static let clockNTPInterval = Setting(
+    "clock.ntp.interval", .duration(.seconds(1)...(.seconds(86_400))), default: "60s",
+    help: "How often each NTP server is asked. Public servers ask for a minute or more.")
+  static let clockMaxOffset = Setting(
+    "clock.max_offset", .duration(.milliseconds(1)...(.seconds(3_600))), default: "1s",
+    help: "How far the clock may be off before Snowflake refuses to start and readiness goes.")
+
+  static let logLevel = Setting(
+    "log.level", .logLevel, default: "info",
+    help: "The least severe level that is logged.")
+  static let logFormat = Setting(
+    "log.format", .logFormat, default: "auto",
+    help: "How log lines on standard error look; auto is text on a terminal and JSON elsewhere.")
+  static let shutdownGrace = Setting(
+    "shutdown.grace", .duration(.milliseconds(100)...(.seconds(600))), default: "10s",
+    help: "How long calls in flight may take after SIGTERM before they are cut off.")
+
+  /// All of them, in the order in which help shows them.
+  package static let all: [any SettingDescription] = [
+    storeURL, storePassword, storeConnections, storeTimeout, dataDirectory,
+    grpcAddress, grpcEventLoops, grpcMaxConnections, grpcMaxStreams, grpcMaxMessageBytes, grpcMaxHeaderBytes,
+    metricsAddress, workerID, datacenterID,
+    snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
+    snowflakeRenewInterval,
+    segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTagRefresh, batchMax,
+    clockNTPServers, clockNTPInterval, clockMaxOffset,
+    logLevel, logFormat, shutdownGrace,
+  ]
+
+  /// All of them by key.
+  static let byKey: [String: any SettingDescription] = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })
+
+  /// All of them by environment variable.
+  static let byEnvironmentName: [String: any SettingDescription] = Dictionary(
+    uniqueKeysWithValues: all.map { ($0.environmentName, $0) })
+
+  /// The environment variable that names the file when the command line does not.
+  package static let fileEnvironmentName = "MID_CONFIG"
+}

@@ -1,0 +1,104 @@
+/// Every metric that mid exports: names, units and meanings stand here and nowhere else.
+package enum MetricCatalogue {
+  /// From 1 µs to 10 s, as calls answered from memory take a few microseconds and calls that wait take seconds.
+  package static let callBuckets: [Double] = [
+    0.000001, 0.0000025, 0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+  ]
+
+  /// From 5 ms to 10 s: the buckets that existing dashboards of `mysql_query_duration_seconds` expect.
+  package static let queryBuckets: [Double] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+  /// From 50 µs to 10 s: a commit on an embedded store takes less than a millisecond.
+  package static let storeBuckets: [Double] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+  ]
+
+  // The four names below are fixed by existing dashboards, units included.
+  package static let idGenerate = MetricFamily(
+    "id_generate_total", .counter, unit: .ids, labels: ["mode"], "IDs handed out, by mode.")
+  package static let bufferUsage = MetricFamily(
+    "buffer_usage", .gauge, unit: .ids, labels: ["mode", "buffer"],
+    "IDs left in the serving (buffer1) and standby (buffer2) segments of all tags.")
+  package static let queryDuration = MetricFamily(
+    "mysql_query_duration_seconds", .histogram(buckets: queryBuckets), unit: .seconds,
+    "Time of the store operations that load segments, whatever the store.")
+  package static let ntpOffsetMilliseconds = MetricFamily(
+    "ntp_offset_milliseconds", .gauge, unit: .milliseconds,
+    "How far the NTP servers' clock is ahead of this machine's, in milliseconds; negative where it is behind.")
+
+  package static let calls = MetricFamily(
+    "mid_rpc_calls_total", .counter, unit: .calls, labels: ["method", "code"],
+    "gRPC calls answered, by method and status code.")
+  package static let callDuration = MetricFamily(
+    "mid_rpc_duration_seconds", .histogram(buckets: callBuckets), unit: .seconds, labels: ["method"],
+    "Time from a gRPC call's full request to its answer, by method.")
+  package static let connections = MetricFamily(
+    "mid_rpc_connections", .gauge, unit: .connections, "gRPC connections open now.")
+
+  package static let segmentWaiters = MetricFamily(
+    "mid_segment_waiters", .gauge, unit: .calls, labels: ["tag"], "Calls that wait for a segment now, by tag.")
+  package static let segmentIDsLeft = MetricFamily(
+    "mid_segment_ids_left", .gauge, unit: .ids, labels: ["tag", "buffer"],
+    "IDs left, by tag and buffer (serving, standby).")
+  package static let segmentLoads = MetricFamily(
+    "mid_segment_loads_total", .counter, unit: .operations, labels: ["tag", "result"],
+    "Loads of a segment from the store, by tag and result (ok, or the error's code).")
+
+  package static let storeDuration = MetricFamily(
+    "mid_store_operation_duration_seconds", .histogram(buckets: storeBuckets), unit: .seconds,
+    labels: ["store", "operation"], "Time of the store's operations, failed ones included.")
+  package static let storeErrors = MetricFamily(
+    "mid_store_errors_total", .counter, unit: .operations, labels: ["store", "operation", "code"],
+    "Store operations that failed, by error code.")
+
+  package static let buildInfo = MetricFamily(
+    "mid_build_info", .gauge, unit: .none, labels: ["version", "os", "arch"], "Always 1; the labels say what runs.")
+  package static let ready = MetricFamily(
+    "mid_ready", .gauge, unit: .none, labels: ["mode"], "1 where the mode can hand out IDs now, 0 where it can't.")
+
+  package static let workerID = MetricFamily(
+    "mid_snowflake_worker_id", .gauge, unit: .none, "The worker number in use; absent while there is none.")
+  package static let workerBound = MetricFamily(
+    "mid_snowflake_bound_timestamp_seconds", .gauge, unit: .seconds,
+    "The Unix time that no Snowflake ID reaches before the bound is renewed.")
+  package static let layoutEnd = MetricFamily(
+    "mid_snowflake_layout_end_timestamp_seconds", .gauge, unit: .seconds,
+    "The Unix time at which the layout's time bits run out.")
+
+  package static let kernelSynchronized = MetricFamily(
+    "mid_clock_kernel_synchronized", .gauge, unit: .none, "1 where the kernel says its clock is synchronised, else 0.")
+  package static let kernelEstimatedError = MetricFamily(
+    "mid_clock_kernel_estimated_error_seconds", .gauge, unit: .seconds, "The kernel's estimate of its clock's error.")
+  package static let kernelMaximumError = MetricFamily(
+    "mid_clock_kernel_maximum_error_seconds", .gauge, unit: .seconds, "The kernel's bound of its clock's error.")
+  package static let ntpOffset = MetricFamily(
+    "mid_ntp_offset_seconds", .gauge, unit: .seconds,
+    "How far the NTP servers' clock is ahead of this machine's; negative where it is behind.")
+  package static let ntpQueries = MetricFamily(
+    "mid_ntp_queries_total", .counter, unit: .operations, labels: ["server", "result"],
+    "Questions to NTP servers, by server and result.")
+
+  package static let processCPU = MetricFamily(
+    "process_cpu_seconds_total", .counter, unit: .seconds, "User and system CPU time of the process.")
+  package static let processMemory = MetricFamily(
+    "process_resident_memory_bytes", .gauge, unit: .bytes, "Resident memory of the process.")
+  package static let processFiles = MetricFamily(
+    "process_open_fds", .gauge, unit: .none, "Open file descriptors of the process.")
+  package static let processStart = MetricFamily(
+    "process_start_time_seconds", .gauge, unit: .seconds, "The Unix time at which the process started.")
+  package static let droppedSeries = MetricFamily(
+    "mid_metrics_dropped_series_total", .counter, unit: .none,
+    "Metric series that are not exported: past the limit, or named as another metric of a different type.")
+
+  /// All of them.
+  package static let all: [MetricFamily] = [
+    idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
+    calls, callDuration, connections,
+    segmentWaiters, segmentIDsLeft, segmentLoads,
+    storeDuration, storeErrors, buildInfo, ready,
+    workerID, workerBound, layoutEnd,
+    kernelSynchronized, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries,
+    processCPU, processMemory, processFiles, processStart, droppedSeries,
+  ]
+}

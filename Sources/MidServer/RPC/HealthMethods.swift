@@ -1,0 +1,67 @@
+package import MidRPC
+import NIOCore
+import Synchronization
+
+/// Says once and for all that the server is stopping.
+package final class StopFlag: Sendable {
+  private let state = Atomic<Bool>(false)
+
+  /// Creates a flag that is down.
+  package init() {}
+
+  /// Whether ``raise()`` was called.
+  package var isRaised: Bool { self.state.load(ordering: .relaxed) }
+
+  /// Raises the flag.
+  package func raise() { self.state.store(true, ordering: .relaxed) }
+}
+
+/// `grpc.health.v1.Health/Check`: whether this node serves now, as a whole, by service and by mode.
+/// Source: gRPC's health checking protocol.
+package struct HealthMethods: Sendable {
+  /// Whether Snowflake ids can be had.
+  package var isSnowflakeReady: @Sendable () -> Bool
+  /// Whether segment ids can be had.
+  package var isSegmentReady: @Sendable () -> Bool
+
+  /// Raised when the server begins to stop: nothing is ready from then on.
+  package let stopping = StopFlag()
+
+  /// Creates the method's state.
+  package init(
+    isSnowflakeReady: @escaping @Sendable () -> Bool, isSegmentReady: @escaping @Sendable () -> Bool
+  ) {
+    self.isSnowflakeReady = isSnowflakeReady
+    self.isSegmentReady = isSegmentReady
+  }
+
+  /// Whether `service` serves, or nil for a name that nobody knows.
+  package func isServing(_ service: String) -> Bool? {
+    let isUp = !self.stopping.isRaised
+    return switch service {
+    case "", "pb.IDMaker", "mid.v1.IDService": isUp && self.isSnowflakeReady() && self.isSegmentReady()
+    case "snowflake": isUp && self.isSnowflakeReady()
+    case "segment": isUp && self.isSegmentReady()
+    case "grpc.health.v1.Health": isUp
+    default: nil
+    }
+  }
+
+  /// The method for a server.
+  package var check: RPCMethod {
+    RPCMethod(path: "/grpc.health.v1.Health/Check") { _, message, response in
+      let request: HealthCheckRequest
+      do throws(ProtobufError) {
+        request = try HealthCheckRequest(decoding: message)
+      } catch {
+        return .failure(RPCStatus(.internalError, "the request is not a protobuf message: \(error)"))
+      }
+      guard let isServing = self.isServing(request.service) else {
+        return .failure(
+          RPCStatus(.notFound, "unknown service; known: pb.IDMaker, mid.v1.IDService, snowflake, segment"))
+      }
+      HealthCheckResponse(status: isServing ? .serving : .notServing).encode(into: &response)
+      return .reply
+    }
+  }
+}

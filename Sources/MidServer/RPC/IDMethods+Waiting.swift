@@ -1,0 +1,196 @@
+import MidCore
+import MidRPC
+import NIOCore
+import Synchronization
+
+/// Calls that can't be answered at once. Nobody blocks: the answer comes from the generator, or from a timer.
+extension IDMethods {
+  /// The message of an answer, as bytes.
+  private static func message(_ ranges: [IDRange], isBatch: Bool) -> [UInt8] {
+    var buffer = ByteBuffer()
+    if isBatch {
+      buffer.writeBatchResponse(ranges)
+    } else if let id = ranges.first?.start {
+      buffer.writeIDResponse(id)
+    }
+    return Array(buffer.readableBytesView)
+  }
+
+  /// When a call has to be answered by: a little before its caller stops waiting, so that the caller hears the reason.
+  private func patience(_ call: borrowing RPCCall) -> NIODeadline {
+    let now = NIODeadline.now()
+    guard let deadline = call.deadline else {
+      return now + .nanoseconds(Int64(self.limits.maximumWait / .nanoseconds(1)))
+    }
+    let left = max(0, (deadline - now).nanoseconds)
+    return deadline - .nanoseconds(min(left / 10, 50_000_000))
+  }
+
+  // MARK: - Segments
+
+  /// Waits for the tag's generator where it must be looked up, then for its ids.
+  ///
+  /// - Parameter taken: what the call has already; the rest is waited for. Lost as a gap if the rest does not come.
+  func waitForSegment(
+    _ call: borrowing RPCCall, tag: Tag, count: Int64?, taken: IDRange? = nil
+  ) -> RPCOutcome {
+    let waiting = SegmentWait(
+      reply: call.answerLater(), deadline: self.patience(call), count: count, taken: taken.map { [$0] } ?? [])
+    waiting.reply.onCancel { waiting.cancel() }
+    let lookup = self.segments.generator(for: tag) { result in
+      switch result {
+      case .success(let generator): self.wait(for: generator, waiting)
+      case .failure(let error): waiting.fail(error)
+      }
+    }
+    switch lookup {
+    case .found(let generator): self.wait(for: generator, waiting)
+    case .failed(let error): waiting.fail(error)
+    case .waiting(let id):
+      waiting.arm(.lookup, giveUp: { self.segments.expire(id) }, expire: { self.segments.expire(id) })
+    }
+    return .later
+  }
+
+  private func wait(for generator: SegmentGenerator, _ waiting: SegmentWait) {
+    let result = generator.enqueue(count: (waiting.count ?? 1) - waiting.taken.total) { result in
+      switch result {
+      case .success(let ranges):
+        let all = waiting.taken + ranges
+        self.meter.issued(segment: all.total)
+        waiting.succeed(Self.message(all, isBatch: waiting.count != nil))
+      case .failure(let error): waiting.fail(error)
+      }
+    }
+    if case .waiting(let id) = result {
+      waiting.arm(.ids, giveUp: { generator.cancel(id) }, expire: { generator.expire(id) })
+    }
+  }
+
+  /// A call that waits for a segment, and its timer.
+  private final class SegmentWait: Sendable {
+    /// What a call waits for. The stages may be entered by different threads at once; the later one counts.
+    enum Stage: Int {
+      case lookup
+      case ids
+    }
+
+    private enum State {
+      case unarmed
+      case armed(Stage, timer: Scheduled<Void>, giveUp: @Sendable () -> Void)
+      case answered
+      case cancelled
+    }
+
+    let reply: RPCReply
+    let deadline: NIODeadline
+    let count: Int64?
+    let taken: [IDRange]
+    private let state = Mutex(State.unarmed)
+
+    init(reply: RPCReply, deadline: NIODeadline, count: Int64?, taken: [IDRange]) {
+      self.reply = reply
+      self.deadline = deadline
+      self.count = count
+      self.taken = taken
+    }
+
+    /// Calls `expire` at the deadline, and `giveUp` when the caller gives up. Replaces what an earlier stage had armed;
+    /// a call that was answered meanwhile gets no timer.
+    func arm(_ stage: Stage, giveUp: @escaping @Sendable () -> Void, expire: @escaping @Sendable () -> Void) {
+      let timer = self.reply.eventLoop.scheduleTask(deadline: self.deadline) { expire() }
+      let (obsolete, isCancelled) = self.state.withLock { state -> (Scheduled<Void>?, Bool) in
+        switch state {
+        case .unarmed:
+          state = .armed(stage, timer: timer, giveUp: giveUp)
+          return (nil, false)
+        case .armed(let present, let earlier, _):
+          guard present.rawValue <= stage.rawValue else { return (timer, false) }
+          state = .armed(stage, timer: timer, giveUp: giveUp)
+          return (earlier, false)
+        case .answered: return (timer, false)
+        case .cancelled: return (timer, true)
+        }
+      }
+      obsolete?.cancel()
+      if isCancelled { giveUp() }
+    }
+
+    func succeed(_ message: [UInt8]) {
+      self.disarm()
+      self.reply.succeed(message)
+    }
+
+    func fail(_ error: IDError) {
+      self.disarm()
+      self.reply.fail(RPCStatus(error))
+    }
+
+    /// The caller is gone: nobody waits any more, and no timer runs.
+    func cancel() { self.end(.cancelled) { giveUp in giveUp() } }
+
+    private func disarm() { self.end(.answered) { _ in } }
+
+    private func end(_ end: State, _ body: (@Sendable () -> Void) -> Void) {
+      let last = self.state.withLock { state -> State in
+        defer {
+          switch state {
+          case .unarmed, .armed: state = end
+          case .answered, .cancelled: break
+          }
+        }
+        return state
+      }
+      guard case .armed(_, let timer, let giveUp) = last else { return }
+      timer.cancel()
+      body(giveUp)
+    }
+  }
+
+  // MARK: - The clock
+
+  /// Answers a batch of Snowflake ids at once where all are there, else lets it wait.
+  func snowflakeBatch(_ call: borrowing RPCCall, count: Int64, _ response: inout ByteBuffer) -> RPCOutcome {
+    // Behind those that wait, and nothing is taken before it is sure that the rest can come in time.
+    guard self.clockQueue.count == 0 else { return self.waitForClock(call, count: count) }
+    switch self.snowflake.reach() {
+    case .ids(let reach) where reach >= count: break
+    case .ids, .wait: return self.waitForClock(call, count: count)
+    case .failure(let error): return .failure(RPCStatus(error))
+    }
+    switch self.snowflake.take(upTo: count) {
+    case .ids(let ranges):
+      guard ranges.total == count else { return self.waitForClock(call, count: count, taken: ranges) }
+      self.meter.issued(snowflake: count)
+      response.writeBatchResponse(ranges)
+      return .reply
+    case .wait: return self.waitForClock(call, count: count)
+    case .failure(let error): return .failure(RPCStatus(error))
+    }
+  }
+
+  /// Puts the call into the queue for the clock.
+  ///
+  /// - Parameters:
+  ///   - count: the size of a batch, nil for one id.
+  ///   - taken: what the batch has already; lost as a gap if the rest does not come.
+  func waitForClock(_ call: borrowing RPCCall, count: Int64?, taken: [IDRange] = []) -> RPCOutcome {
+    let reply = call.answerLater()
+    let waiter = ClockQueue.Call(
+      schedule: { time, body in _ = reply.eventLoop.scheduleTask(deadline: time, body) },
+      answer: { result in
+        switch result {
+        case .success(let ranges):
+          self.meter.issued(snowflake: ranges.total)
+          reply.succeed(Self.message(ranges, isBatch: count != nil))
+        case .failure(let error): reply.fail(RPCStatus(error))
+        }
+      })
+    if let id = self.clockQueue.enqueue(waiter, count: count, taken: taken, deadline: self.patience(call)) {
+      reply.onCancel { self.clockQueue.cancel(id) }
+    } else {
+      reply.fail(RPCStatus(.resourceExhausted, "\(self.limits.maximumWaiters) calls wait for the clock already"))
+    }
+    return .later
+  }
+}

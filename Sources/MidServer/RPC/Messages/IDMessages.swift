@@ -1,0 +1,113 @@
+/// `pb.IDRequest`: what the Go original's clients send.
+package struct IDRequest: ProtobufMessage {
+  /// `snowflake` or `segment`.
+  package var mode: String
+
+  /// Creates a request.
+  package init(mode: String = "") {
+    self.mode = mode
+  }
+
+  package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
+    self.init()
+    var reader = ProtobufReader(bytes)
+    while let tag = try reader.nextTag() {
+      switch (tag.number, tag.wireType) {
+      case (1, .lengthDelimited): self.mode = try reader.string()
+      default: try reader.skip(tag)
+      }
+    }
+  }
+
+  package func encode(into writer: inout some ProtobufWriter) {
+    writer.append(field: 1, string: self.mode)
+  }
+}
+
+/// `pb.IDResponse`: what the Go original's clients expect.
+package struct IDResponse: ProtobufMessage {
+  /// The id.
+  package var id: Int64
+
+  /// Creates a response.
+  package init(id: Int64 = 0) {
+    self.id = id
+  }
+
+  package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
+    self.init()
+    var reader = ProtobufReader(bytes)
+    while let tag = try reader.nextTag() {
+      switch (tag.number, tag.wireType) {
+      case (1, .varint): self.id = Int64(bitPattern: try reader.varint())
+      default: try reader.skip(tag)
+      }
+    }
+  }
+
+  package func encode(into writer: inout some ProtobufWriter) {
+    writer.append(field: 1, int64: self.id)
+  }
+}
+
+/// `mid.v1.GenerateIDRequest`: one id, please.
+package struct GenerateIDRequest: ProtobufMessage {
+  /// `snowflake` or `segment`.
+  package var mode: String
+  /// The business's own space of ids, for `segment`. Empty means `default`.
+  package var tag: String
+
+  /// Creates a request.
+  package init(mode: String = "", tag: String = "") {
+    self.mode = mode
+    self.tag = tag
+  }
+
+  package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
+    self.init()
+    var reader = ProtobufReader(bytes)
+    while let tag = try reader.nextTag() {
+      switch (tag.number, tag.wireType) {
+      case (1, .lengthDelimited): self.mode = try reader.string()
+      case (2, .lengthDelimited): self.tag = try reader.string()
+      default: try reader.skip(tag)
+      }
+    }
+  }
+
+  package func encode(into writer: inout some ProtobufWriter) {
+    writer.append(field: 1, string: self.mode)
+    writer.append(field: 2, string: self.tag)
+  }
+}
+
+/// `mid.v1.GenerateIDResponse`: the id.
+package struct GenerateIDResponse: ProtobufMessage {
+  /// The id.
+  package var id: Int64
+  /// For kinds of ids wider than 64 bits. Empty for `snowflake` and `segment`.
+  package var text: String
+
+  /// Creates a response.
+  package init(id: Int64 = 0, text: String = "") {
+    self.id = id
+    self.text = text
+  }
+
+  package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
+    self.init()
+    var reader = ProtobufReader(bytes)
+    while let tag = try reader.nextTag() {
+      switch (tag.number, tag.wireType) {
+      case (1, .varint): self.id = Int64(bitPattern: try reader.varint())
+      case (2, .lengthDelimited): self.text = try reader.string()
+      default: try reader.skip(tag)
+      }
+    }
+  }
+
+  package func encode(into writer: inout some ProtobufWriter) {
+    writer.append(field: 1, int64: self.id)
+    writer.append(field: 2, string: self.text)
+  }
+}

@@ -1,0 +1,278 @@
+package import MidCore
+import Synchronization
+
+/// The tags this node knows, and a generator for each that was asked for.
+///
+/// The list comes from the store: read again at intervals, and at once for a name that is not in it, but at most once a
+/// second, so that a flood of unknown names costs the store next to nothing. It does no I/O itself: `onRefreshNeeded`
+/// and `onLoadNeeded` ask for it, ``refreshed(_:)`` and ``refreshFailed(_:)`` bring what came of it.
+package final class SegmentDirectory: Sendable {
+  /// Gets a tag's generator, exactly once, on any thread. Must not block.
+  package typealias Completion = @Sendable (Result<SegmentGenerator, IDError>) -> Void
+
+  /// Names a call that waits for the list.
+  package struct LookupID: Sendable, Hashable {
+    fileprivate let number: UInt64
+  }
+
+  /// How ``generator(for:completion:)`` went.
+  package enum Lookup: Sendable {
+    /// The generator is there.
+    case found(SegmentGenerator)
+    /// There is none, and there will be none for this call.
+    case failed(IDError)
+    /// The completion will be called; call ``expire(_:)`` at the deadline.
+    case waiting(LookupID)
+  }
+
+  private struct State {
+    var generators: [Tag: SegmentGenerator] = [:]
+    var known: [Tag: TagRecord] = [:]
+    /// The ends of what was received for tags that are gone: a row that comes back lower than that is refused.
+    var marks: [Tag: Int64] = [:]
+    var isRead = false
+    var isRefreshing = false
+    /// By the monotonic clock; when the list was last asked for.
+    var lastRefresh: UInt64?
+    var waiting: [LookupID: (tag: Tag, completion: Completion)] = [:]
+    var nextLookup: UInt64 = 0
+    var lastError: IDError?
+    var isClosed = false
+  }
+
+  /// How often an unknown name may have the list read again.
+  package static let refreshPause: Duration = .seconds(1)
+
+  private let settings: SegmentSettings
+  private let maximumWaiting: Int
+  private let clock: any TimeSource
+  private let onLoadNeeded: @Sendable (SegmentGenerator, SegmentLoad) -> Void
+  private let onRefreshNeeded: @Sendable () -> Void
+  private let state = Mutex(State())
+
+  /// The generator of the tag `default`, which most calls go to: there from the start, so that they need no look-up.
+  /// It has ids only once the list was read and holds the tag.
+  package let defaultGenerator: SegmentGenerator
+
+  /// Creates a directory that knows nothing yet.
+  ///
+  /// - Parameters:
+  ///   - settings: for the generators.
+  ///   - maximumWaiting: how many calls may wait for the list, 1 or more.
+  ///   - clock: for the pause between two reads; only its monotonic side is read.
+  ///   - onLoadNeeded: starts a load of a generator's. Called outside locks; must not block.
+  ///   - onRefreshNeeded: starts a read of the list. Called outside locks; must not block.
+  /// - Throws: ``IDError/Code/invalidArgument`` for settings out of their bounds.
+  package init(
+    settings: SegmentSettings, maximumWaiting: Int, clock: any TimeSource,
+    onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void,
+    onRefreshNeeded: @escaping @Sendable () -> Void
+  ) throws(IDError) {
+    self.settings = settings
+    self.maximumWaiting = maximumWaiting
+    self.clock = clock
+    self.onLoadNeeded = onLoadNeeded
+    self.onRefreshNeeded = onRefreshNeeded
+    self.defaultGenerator = try Self.makeGenerator(.default, step: 1, settings: settings, onLoadNeeded: onLoadNeeded)
+  }
+
+  /// Whether segments can be served: the list has been read, and no tag in use has run dry while its loads fail.
+  package var isReady: Bool {
+    guard self.state.withLock({ $0.isRead && !$0.isClosed }) else { return false }
+    return !self.snapshots.contains { _, snapshot in
+      snapshot.failures > 0 && snapshot.servingLeft == 0 && snapshot.standbyLeft == 0
+    }
+  }
+
+  /// Whether the last read of the list succeeded.
+  package var isCurrent: Bool { self.state.withLock { $0.isRead && $0.lastError == nil } }
+
+  /// The generator of `tag` if it was asked for before, for the hot path.
+  package func cached(_ tag: Tag) -> SegmentGenerator? {
+    self.state.withLock { $0.generators[tag] }
+  }
+
+  /// The generator of `tag`, made where the list holds the tag, looked up where it does not.
+  package func generator(for tag: Tag, completion: @escaping Completion) -> Lookup {
+    let now = self.clock.monotonicNanoseconds()
+    let (lookup, mustRefresh) = self.state.withLock { state -> (Lookup, Bool) in
+      if let generator = self.find(tag, &state) { return (.found(generator), false) }
+      if state.isClosed { return (.failed(Self.stopping), false) }
+      let mustRefresh = !state.isRefreshing && self.mayRefresh(state, now: now)
+      guard state.isRefreshing || mustRefresh || !state.isRead else { return (.failed(Self.unknown(tag)), false) }
+      guard state.waiting.count < self.maximumWaiting else {
+        return (.failed(IDError(.overloaded, "\(self.maximumWaiting) calls wait for the tag list already")), false)
+      }
+      if mustRefresh {
+        state.isRefreshing = true
+        state.lastRefresh = now
+      }
+      let id = LookupID(number: state.nextLookup)
+      state.nextLookup += 1
+      state.waiting[id] = (tag, completion)
+      return (.waiting(id), mustRefresh)
+    }
+    if mustRefresh { self.onRefreshNeeded() }
+    return lookup
+  }
+
+  /// Ends a call's wait for the list at its deadline, or because its caller is gone.
+  package func expire(_ id: LookupID) {
+    let (entry, error) = self.state.withLock { ($0.waiting.removeValue(forKey: id), $0.lastError) }
+    entry?.completion(
+      .failure(
+        error.map { IDError(.storeUnavailable, "the tag list could not be read: \($0.message)") }
+          ?? IDError(.deadlineExceeded, "the tag list did not come in time")))
+  }
+
+  /// Begins a read of the list that nobody asked for: what asks for one meanwhile waits for it.
+  ///
+  /// - Returns: `false` where one is under way already. There is one at a time, so that an older list never replaces a
+  ///   newer one.
+  package func beginRefresh() -> Bool {
+    let now = self.clock.monotonicNanoseconds()
+    return self.state.withLock { state in
+      guard !state.isRefreshing else { return false }
+      state.isRefreshing = true
+      state.lastRefresh = now
+      return true
+    }
+  }
+
+  /// The store does not know a tag of the list: the list is read again, unless that was done a moment ago.
+  package func listIsStale() {
+    let now = self.clock.monotonicNanoseconds()
+    let mustRefresh = self.state.withLock { state in
+      guard !state.isRefreshing, !state.isClosed, self.mayRefresh(state, now: now) else { return false }
+      state.isRefreshing = true
+      state.lastRefresh = now
+      return true
+    }
+    if mustRefresh { self.onRefreshNeeded() }
+  }
+
+  /// The list was read: new tags can be served, deleted ones end, steps follow the table.
+  package func refreshed(_ records: [TagRecord]) {
+    var answers: [(Completion, Result<SegmentGenerator, IDError>)] = []
+    var removed: [SegmentGenerator] = []
+    self.state.withLock { state in
+      state.known = Dictionary(records.map { ($0.tag, $0) }) { first, _ in first }
+      state.isRead = true
+      state.isRefreshing = false
+      state.lastError = nil
+      for (tag, generator) in state.generators {
+        if let record = state.known[tag] {
+          generator.setStep(record.step)
+        } else {
+          removed.append(generator)
+          state.marks[tag] = generator.snapshot.highWater ?? state.marks[tag]
+          state.generators[tag] = nil
+        }
+      }
+      for entry in state.waiting.values {
+        let result: Result<SegmentGenerator, IDError> =
+          self.find(entry.tag, &state).map { .success($0) } ?? .failure(Self.unknown(entry.tag))
+        answers.append((entry.completion, result))
+      }
+      state.waiting = [:]
+    }
+    // The default tag's generator is there for good: it gives out what it has, and loads no more until the tag is back.
+    for generator in removed where generator !== self.defaultGenerator { generator.remove() }
+    for (completion, result) in answers { completion(result) }
+  }
+
+  /// The list could not be read. Calls that wait go on waiting until their deadline where it was never read; otherwise
+  /// what is known stands, and an unknown name stays unknown.
+  package func refreshFailed(_ error: IDError) {
+    var answers: [(Completion, Result<SegmentGenerator, IDError>)] = []
+    self.state.withLock { state in
+      state.isRefreshing = false
+      state.lastError = error
+      guard state.isRead else { return }
+      for entry in state.waiting.values {
+        answers.append(
+          (entry.completion, .failure(IDError(.storeUnavailable, "the tag list could not be read: \(error.message)"))))
+      }
+      state.waiting = [:]
+    }
+    for (completion, result) in answers { completion(result) }
+  }
+
+  /// Stops for good. Calls that wait fail with ``IDError/Code/notReady``.
+  ///
+  /// - Returns: what nobody will get, by tag: to be given back to the store, the last range first.
+  package func close() -> [(tag: Tag, rests: [IDRange])] {
+    let (generators, waiting) = self.state.withLock { state in
+      defer {
+        state.isClosed = true
+        state.waiting = [:]
+      }
+      return (Array(state.generators.values), Array(state.waiting.values))
+    }
+    for entry in waiting { entry.completion(.failure(Self.stopping)) }
+    var rests = generators.map { ($0.tag, $0.close()) }
+    if !generators.contains(where: { $0 === self.defaultGenerator }) {
+      rests.append((.default, self.defaultGenerator.close()))
+    }
+    return rests.filter { !$0.1.isEmpty }
+  }
+
+  /// The state of every generator in use, for metrics, in order of the tags' names.
+  package var snapshots: [(tag: Tag, snapshot: SegmentSnapshot)] {
+    let generators = self.state.withLock { Array($0.generators.values) }
+    return generators.map { ($0.tag, $0.snapshot) }.sorted { $0.tag.name < $1.tag.name }
+  }
+
+  // MARK: - Under the lock
+
+  private func find(_ tag: Tag, _ state: inout State) -> SegmentGenerator? {
+    if let generator = state.generators[tag] { return generator }
+    guard let record = state.known[tag], !state.isClosed else { return nil }
+    if tag == .default {
+      self.defaultGenerator.setStep(record.step)
+      state.generators[tag] = self.defaultGenerator
+      return self.defaultGenerator
+    }
+    // The settings were checked in the initialiser, so this does not fail; a generator that can't be made is not there.
+    guard
+      case .success(let generator) = Result(catching: { () throws(IDError) in
+        try Self.makeGenerator(
+          tag, step: record.step, settings: self.settings, highWater: state.marks[tag], onLoadNeeded: self.onLoadNeeded)
+      })
+    else { return nil }
+    state.generators[tag] = generator
+    return generator
+  }
+
+  private func mayRefresh(_ state: State, now: UInt64) -> Bool {
+    guard let last = state.lastRefresh else { return true }
+    return .nanoseconds(Int64(clamping: now &- last)) >= Self.refreshPause
+  }
+
+  private static func makeGenerator(
+    _ tag: Tag, step: Int64, settings: SegmentSettings, highWater: Int64? = nil,
+    onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void
+  ) throws(IDError) -> SegmentGenerator {
+    let box = WeakGenerator()
+    let generator = try SegmentGenerator(tag: tag, step: step, settings: settings, highWater: highWater) { load in
+      if let generator = box.generator.withLock({ $0.value }) { onLoadNeeded(generator, load) }
+    }
+    box.generator.withLock { $0.value = generator }
+    return generator
+  }
+
+  private static func unknown(_ tag: Tag) -> IDError {
+    IDError(.unknownTag, "no tag '\(tag)'; create it with: mid tag create \(tag)")
+  }
+
+  private static let stopping = IDError(.notReady, "the service is stopping")
+
+  /// Lets a generator's own hook find it without keeping it alive.
+  private final class WeakGenerator: Sendable {
+    struct Reference {
+      weak var value: SegmentGenerator?
+    }
+
+    let generator = Mutex(Reference())
+  }
+}

@@ -1,0 +1,157 @@
+package import Logging
+package import MidCore
+import ServiceLifecycle
+
+/// Does the slow part of segments: loads ranges and the tag list from the store, and gives back what is left at the end.
+package final class SegmentService: Service {
+  /// What a load came to, for metrics and tests.
+  package typealias LoadObserver = @Sendable (_ tag: Tag, _ duration: Duration, _ error: IDError?) -> Void
+
+  private enum Work: Sendable {
+    case load(SegmentGenerator, SegmentLoad)
+    case refresh
+  }
+
+  /// The tags and their generators.
+  package let directory: SegmentDirectory
+
+  private let store: any SegmentStore
+  private let storeReady: @Sendable () async throws -> Void
+  private let refreshInterval: Duration
+  private let logger: Logger
+  private let observer: LoadObserver
+  private let work: AsyncStream<Work>
+  private let continuation: AsyncStream<Work>.Continuation
+
+  /// Creates the service; nothing is loaded before ``run()``.
+  ///
+  /// - Parameters:
+  ///   - store: where segments come from.
+  ///   - storeReady: returns once the store can be used; throws when the service is to end.
+  ///   - settings: for the generators.
+  ///   - refreshInterval: how often the tag list is read again.
+  ///   - clock: for the pause between two reads that unknown names ask for.
+  ///   - logger: for the events of segments.
+  ///   - observer: is told of each load.
+  /// - Throws: ``IDError/Code/invalidArgument`` for settings out of their bounds.
+  package init(
+    store: any SegmentStore, storeReady: @escaping @Sendable () async throws -> Void, settings: SegmentSettings,
+    refreshInterval: Duration, clock: any TimeSource, logger: Logger, observer: @escaping LoadObserver
+  ) throws(IDError) {
+    self.store = store
+    self.storeReady = storeReady
+    self.refreshInterval = refreshInterval
+    self.logger = logger
+    self.observer = observer
+    let (work, continuation) = AsyncStream<Work>.makeStream()
+    self.work = work
+    self.continuation = continuation
+    self.directory = try SegmentDirectory(
+      settings: settings, maximumWaiting: settings.maximumWaiters, clock: clock,
+      onLoadNeeded: { continuation.yield(.load($0, $1)) }, onRefreshNeeded: { continuation.yield(.refresh) })
+  }
+
+  /// Serves loads until graceful shutdown, then gives the unused rests back.
+  package func run() async throws {
+    await withGracefulShutdownHandler {
+      await withDiscardingTaskGroup { group in
+        group.addTask { await self.keepList() }
+        for await work in self.work {
+          switch work {
+          case .load(let generator, let load): group.addTask { await self.load(load, for: generator) }
+          case .refresh: group.addTask { await self.refresh() }
+          }
+        }
+        group.cancelAll()
+      }
+    } onGracefulShutdown: {
+      self.continuation.finish()
+    }
+    await self.giveBack()
+  }
+
+  /// Reads the list as soon as the store is there, and again at intervals; after a failure, sooner.
+  private func keepList() async {
+    do {
+      try await self.storeReady()
+      while !Task.isCancelled {
+        if self.directory.beginRefresh() { await self.refresh() }
+        let pause = self.directory.isCurrent ? self.refreshInterval : min(self.refreshInterval, .seconds(1))
+        try await Task.sleep(for: pause)
+      }
+    } catch {
+      // Cancelled: the service ends.
+    }
+  }
+
+  /// Carries out the read that the directory knows to be under way.
+  private func refresh() async {
+    do throws(IDError) {
+      self.directory.refreshed(try await self.store.tags())
+    } catch {
+      self.logger.warning("tag list not read", metadata: ["error": "\(error)"])
+      self.directory.refreshFailed(error)
+    }
+  }
+
+  /// Takes one range from the store. After a failure, pauses and has the generator ask again.
+  private func load(_ load: SegmentLoad, for generator: SegmentGenerator) async {
+    let start = ContinuousClock.now
+    do throws(IDError) {
+      let range = try await self.store.allocate(load.count, for: load.tag)
+      let duration = ContinuousClock.now - start
+      self.observer(load.tag, duration, nil)
+      self.logger.debug(
+        "buffer filled",
+        metadata: [
+          "tag": "\(load.tag)", "new_max": "\(range.last ?? range.start)", "count": "\(range.count)",
+          "duration_ms": "\(duration / .milliseconds(1))",
+        ])
+      if let surplus = generator.loaded(range) {
+        _ = try await self.store.giveBack(surplus, of: load.tag)
+      } else if let error = generator.snapshot.lastError, error.code == .wentBackwards {
+        self.logger.error("table went backwards", metadata: ["tag": "\(load.tag)", "error": "\(error)"])
+      }
+    } catch {
+      self.observer(load.tag, ContinuousClock.now - start, error)
+      // Otherwise each call for a tag that was deleted would cost a round trip until the list is next read.
+      if error.code == .unknownTag { self.directory.listIsStale() }
+      let pause = generator.loadFailed(error, random: Double.random(in: 0..<1))
+      self.logger.warning(
+        "segment not loaded",
+        metadata: [
+          "tag": "\(load.tag)", "error": "\(error)",
+          "retry_in_ms": "\(pause.map { "\(Int64($0 / .milliseconds(1)))" } ?? "none")",
+        ])
+      guard let pause else { return }
+      await self.retry(generator, after: pause)
+    }
+  }
+
+  private func retry(_ generator: SegmentGenerator, after pause: Duration) async {
+    do {
+      try await Task.sleep(for: pause)
+      generator.retry()
+    } catch {
+      // Cancelled: the service ends, and with it those who wait.
+    }
+  }
+
+  /// Returns what is left of the buffers. What can't be returned is not used: ids are skipped, never repeated.
+  private func giveBack() async {
+    for (tag, rests) in self.directory.close() {
+      for rest in rests.reversed() {
+        do throws(IDError) {
+          let isBack = try await self.store.giveBack(rest, of: tag)
+          self.logger.info(
+            isBack ? "unused ids given back" : "unused ids skipped",
+            metadata: ["tag": "\(tag)", "first": "\(rest.start)", "count": "\(rest.count)"])
+          if !isBack { break }
+        } catch {
+          self.logger.warning("unused ids skipped", metadata: ["tag": "\(tag)", "error": "\(error)"])
+          break
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,208 @@
+package import Logging
+package import MidCore
+import MidRPC
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+import UnixSignals
+
+/// The whole server: store, worker id, segments, gRPC, metrics and clock, joined and run as one group of services.
+package struct MidServer {
+  /// Where the server listens, once it does.
+  package struct Addresses: Sendable {
+    /// The gRPC port.
+    package var grpc: HostPort
+    /// The metrics port, or nil where metrics are off.
+    package var metrics: HostPort?
+  }
+
+  private let configuration: ServerConfiguration
+  private let store: any IDStore
+  private let registry: PrometheusRegistry
+  private let logger: Logger
+  private let clock = SystemClock()
+
+  /// Creates a server.
+  ///
+  /// - Parameters:
+  ///   - configuration: every setting.
+  ///   - store: the store that it names, not prepared yet.
+  ///   - registry: where metrics go.
+  ///   - logger: where events go.
+  package init(
+    configuration: ServerConfiguration, store: any IDStore, registry: PrometheusRegistry, logger: Logger
+  ) {
+    self.configuration = configuration
+    self.store = store
+    self.registry = registry
+    self.logger = logger
+  }
+
+  /// Serves until SIGTERM or SIGINT, then answers what was asked, gives back what is left, and returns.
+  ///
+  /// - Parameter onListening: is told the addresses once calls are taken.
+  /// - Throws: ``IDError`` where an operator has to mend something first, ``ListenError`` where an address is taken.
+  package func run(onListening: @escaping @Sendable (Addresses) -> Void) async throws {
+    let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
+    let file = try self.openWorkerFile()
+    try await supervisor.tryOnce()
+    let keeper = try self.makeKeeper(supervisor, file: file)
+    await keeper.start()
+    let metrics = ServerMetrics(registry: self.registry, methods: Self.methodPaths)
+    let segments = try self.makeSegments(supervisor, metrics: metrics)
+    let health = HealthMethods(
+      isSnowflakeReady: { keeper.isReady }, isSegmentReady: { segments.directory.isReady })
+    self.collect(metrics, segments: segments, health: health, keeper: keeper)
+
+    // Told once both ports are bound.
+    let bound = Mutex<(grpc: HostPort?, metrics: HostPort?)>((nil, nil))
+    let tell = { @Sendable (change: (inout (grpc: HostPort?, metrics: HostPort?)) -> Void) in
+      let (grpc, metrics) = bound.withLock { bound in
+        change(&bound)
+        return bound
+      }
+      guard let grpc, (metrics != nil) == (self.configuration.metricsAddress != nil) else { return }
+      self.logger.info("server started", metadata: ["grpc": "\(grpc)", "store": "\(self.store.location)"])
+      onListening(Addresses(grpc: grpc, metrics: metrics))
+    }
+    let rpc = try self.makeRPC(metrics: metrics, segments: segments, health: health, keeper: keeper) { address in
+      tell { $0.grpc = address }
+    }
+    // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
+    var services: [any Service] = [supervisor, keeper, segments, self.makeNTPMonitor()]
+    if let address = self.configuration.metricsAddress {
+      services.append(
+        MetricsServer(address: address, registry: self.registry) { address in tell { $0.metrics = address } })
+    }
+    services.append(rpc)
+    var configuration = ServiceGroupConfiguration(
+      // Also where one fails, a port in use for one: what was taken goes back in the same order.
+      services: services.map { .init(service: $0, failureTerminationBehavior: .gracefullyShutdownGroup) },
+      gracefulShutdownSignals: [.sigterm, .sigint],
+      logger: self.quietLogger)
+    configuration.maximumGracefulShutdownDuration = self.configuration.shutdownGrace
+    try await ServiceGroup(configuration: configuration).run()
+    self.logger.info("server stopped")
+  }
+
+  /// The group's own lines say nothing to an operator unless something is wrong.
+  private var quietLogger: Logger {
+    var logger = self.logger
+    logger.logLevel = max(.error, logger.logLevel)
+    return logger
+  }
+
+  private static let methodPaths = [
+    "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
+    "/grpc.health.v1.Health/Check",
+  ]
+
+  // MARK: - Snowflake
+
+  private func workerID() throws(IDError) -> WorkerID {
+    guard let worker = try self.configuration.snowflake.worker(default: self.store.isShared ? nil : 0) else {
+      throw IDError(
+        .invalidArgument,
+        "several nodes can share the \(self.store.kind) store at \(self.store.location), so this node needs a worker id "
+          + "of its own: set --worker-id (or MID_WORKER_ID, or worker.id) to a number that no other node has")
+    }
+    return worker
+  }
+
+  private func openWorkerFile() throws(IDError) -> WorkerStateFile {
+    try WorkerStateFile(folder: self.configuration.dataDirectory, worker: self.workerID().number)
+  }
+
+  private func makeKeeper(
+    _ supervisor: StoreSupervisor, file: sending WorkerStateFile
+  ) throws(IDError) -> WorkerKeeper {
+    let settings = self.configuration.snowflake
+    let layout = settings.layout
+    let generator = try SnowflakeGenerator(
+      layout: layout, worker: self.workerID(), clock: self.clock, maxAhead: settings.maxAhead,
+      sequenceJitter: settings.sequenceJitter, salt: .random(in: 0 ... .max))
+    self.logger.info(
+      "snowflake layout",
+      metadata: [
+        "epoch_ms": "\(layout.epochMilliseconds)", "worker_id": "\(generator.worker)",
+        "end_of_time": "\(layout.endOfTimeDescription)",
+      ])
+    return WorkerKeeper(
+      generator: generator, store: self.store, isStoreReady: { supervisor.isReady },
+      storeReady: { try await supervisor.waitUntilReady() }, file: file, host: Self.hostName,
+      process: Int(getpid()), clock: self.clock,
+      times: WorkerKeeper.Times(
+        localBound: settings.localBound, lease: settings.lease, renewInterval: settings.renewInterval),
+      logger: self.logger)
+  }
+
+  private static var hostName: String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  // MARK: - The other parts
+
+  private func makeSegments(_ supervisor: StoreSupervisor, metrics: ServerMetrics) throws(IDError) -> SegmentService {
+    let settings = self.configuration.segment
+    return try SegmentService(
+      store: self.store, storeReady: { try await supervisor.waitUntilReady() },
+      settings: SegmentSettings(
+        loadAfterPercent: Int64((settings.loadAt * 100).rounded()), maximumWaiters: settings.maxWaiters),
+      refreshInterval: settings.tagRefresh, clock: self.clock, logger: self.logger,
+      observer: { metrics.loaded(tag: $0, duration: $1, error: $2) })
+  }
+
+  private func makeRPC(
+    metrics: ServerMetrics, segments: SegmentService, health: HealthMethods, keeper: WorkerKeeper,
+    onListening: @escaping @Sendable (HostPort) -> Void
+  ) throws(IDError) -> RPCService {
+    let settings = self.configuration.grpc
+    let ids = IDMethods(
+      snowflake: keeper.generator, segments: segments.directory,
+      limits: IDMethods.Limits(
+        maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
+        maximumWaiters: self.configuration.segment.maxWaiters),
+      meter: metrics)
+    var limits = RPCLimits()
+    limits.maxConcurrentStreams = settings.maxStreams
+    limits.maxMessageBytes = settings.maxMessageBytes
+    limits.maxHeaderListBytes = settings.maxHeaderBytes
+    let methods = ids.all + [health.check]
+    precondition(methods.map(\.path) == Self.methodPaths, "metrics name the methods in the server's order")
+    let loops = settings.eventLoops > 0 ? settings.eventLoops : System.coreCount
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
+    let server = RPCServer(
+      methods: methods, group: group, maxConnections: settings.maxConnections, limits: limits, observer: metrics)
+    // Some of the grace time is left for giving back what is left.
+    return RPCService(
+      server: server, group: group, address: settings.address, grace: self.configuration.shutdownGrace * 0.8,
+      stopping: health.stopping, onListening: onListening)
+  }
+
+  private func makeNTPMonitor() -> NTPMonitor {
+    let client = SNTPClient(clock: self.clock)
+    return NTPMonitor(
+      servers: self.configuration.clock.ntpServers, interval: self.configuration.clock.ntpInterval,
+      registry: self.registry, logger: self.logger, ask: { await client.ask($0) },
+      sleep: { try await Task.sleep(for: $0) })
+  }
+
+  private func collect(
+    _ metrics: ServerMetrics, segments: SegmentService, health: HealthMethods, keeper: WorkerKeeper
+  ) {
+    ProcessMetrics.register(in: self.registry, version: MidVersion.current)
+    KernelClock.register(in: self.registry)
+    metrics.collect(segments: segments.directory, health: health, keeper: keeper)
+  }
+}
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif

@@ -1,0 +1,24 @@
+import ArgumentParser
+import MidServer
+
+/// The command `mid`.
+@main struct Mid: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "mid",
+    abstract: "Ids that never repeat, fast, from one node or many.",
+    discussion: """
+      Two kinds of ids, both 64-bit integers:
+        snowflake  time, worker and sequence in one number; increasing per node
+        segment    1, 2, 3 ... per tag, in ranges from a table that nodes share
+
+      Start a server, then ask it:
+        mid serve
+        mid next
+
+      Exit codes: 0 done, 1 it failed (one line on standard error says why), 2 the configuration is \
+      broken, 64 the command line is wrong.
+      """,
+    version: "mid \(MidVersion.current)",
+    subcommands: [ServeCommand.self, NextCommand.self, TagCommand.self]
+  )
+}

@@ -1,0 +1,137 @@
+import ArgumentParser
+import MidCore
+import MidRPC
+import MidServer
+
+/// A kind of ids that `mid next` can ask for.
+enum ModeArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
+  case snowflake
+  case segment
+}
+
+/// `mid next`: ids from a server, for people and scripts.
+struct NextCommand: AsyncParsableCommand {
+  /// The most ids one run asks for.
+  static let maximumCount = 1_000_000_000
+
+  static let configuration = CommandConfiguration(
+    commandName: "next",
+    abstract: "Ask a server for ids.",
+    discussion: """
+      Without arguments it prints one id of each kind:
+        $ mid next
+        Snowflake ID: 742137416151572480
+        Segment ID: 1
+
+      With a mode it prints bare ids, one a line, for scripts:
+        mid next --mode snowflake
+        mid next --tag orders                    (only segments have tags)
+        mid next --tag orders -n 1000000 > ids   (in batches of 1,000,000)
+
+      Exit code 1 and one line on standard error where the server can't be reached or refuses; ids printed before \
+      that are good. Ids are used up by asking for them: asking again gives others.
+      """
+  )
+
+  @Option(help: ArgumentHelp("The server's gRPC address.", valueName: "host:port"))
+  var server = HostPort(host: "127.0.0.1", port: 50051)
+
+  @Option(help: "The kind of ids.")
+  var mode: ModeArgument?
+
+  @Option(help: "The business's own space of segment ids. Implies --mode segment. Default: default.")
+  var tag: String?
+
+  @Option(name: [.customShort("n"), .customLong("count")], help: "How many ids. Needs --mode or --tag. Default: 1.")
+  var count: Int?
+
+  @Option(help: ArgumentHelp("How long to wait for each answer, in seconds.", valueName: "seconds"))
+  var timeout = 5.0
+
+  func validate() throws {
+    if let tag = self.tag {
+      guard self.mode != .snowflake else {
+        throw ValidationError("Snowflake ids have no tags: leave --tag out, or use --mode segment.")
+      }
+      do { _ = try Tag(tag) } catch { throw ValidationError("--tag: \(error.message).") }
+    }
+    if let count = self.count {
+      guard (1...Self.maximumCount).contains(count) else {
+        throw ValidationError("-n takes a number from 1 to \(Self.maximumCount), not \(count).")
+      }
+      guard self.mode != nil || self.tag != nil else {
+        throw ValidationError("-n needs a kind of ids: add --mode snowflake, --mode segment or --tag NAME.")
+      }
+    }
+    guard self.timeout >= 0.001, self.timeout <= 86_400 else {
+      throw ValidationError("--timeout takes 0.001 to 86400 seconds, not \(self.timeout).")
+    }
+    guard self.server.port > 0 else { throw ValidationError("--server takes a port from 1 to 65535.") }
+  }
+
+  func run() async throws {
+    var output = OutputBuffer()
+    try await self.run(into: &output)
+  }
+
+  /// Asks and prints. What was answered before a failure is printed all the same.
+  func run(into output: inout OutputBuffer) async throws {
+    let timeout = Duration.seconds(self.timeout)
+    do {
+      let client = try await RPCClient.connect(to: self.server, timeout: timeout)
+      let result = await self.ask(IDCalls(client: client, timeout: timeout), &output)
+      await client.close()
+      try output.flush()
+      try result.get()
+    } catch OutputBuffer.Failure.closed {
+      throw ExitCode.closedPipe
+    } catch let status as RPCStatus {
+      throw CommandFailure(Self.explain(status))
+    }
+  }
+
+  private func ask(_ calls: IDCalls, _ output: inout OutputBuffer) async -> Result<Void, any Error> {
+    do {
+      guard let mode = self.mode ?? (self.tag == nil ? nil : .segment) else {
+        try output.line("Snowflake ID: \(try await calls.makeID(.snowflake))")
+        try output.line("Segment ID: \(try await calls.makeID(.segment))")
+        return .success(())
+      }
+      var left = self.count ?? 1
+      guard left > 1 else {
+        try output.line(try await calls.generateID(mode, tag: self.tag ?? ""))
+        return .success(())
+      }
+      while left > 0 {
+        let chunk = min(left, IDCalls.maximumBatch)
+        for range in try await calls.generateBatch(mode, tag: self.tag ?? "", count: chunk) {
+          for index in 0..<range.count { try output.line(range.start + index * range.stride) }
+        }
+        left -= chunk
+      }
+      return .success(())
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  /// The status with what to do about it, where the server's own message can't know.
+  static func explain(_ status: RPCStatus) -> String {
+    let advice: String? =
+      switch status.code {
+      case .deadlineExceeded: "give it longer with --timeout, or look at the server's log"
+      case .notFound: "`mid tag create NAME --store URL` makes a tag, `mid tag list` shows them"
+      case .unimplemented: "the server at --server does not know this call; is it a mid server?"
+      case .resourceExhausted: "the server is busy; try again later, or ask another node"
+      default: nil
+      }
+    return "\(status)\(advice.map { " (\($0))" } ?? "")"
+  }
+}
+
+extension HostPort: ExpressibleByArgument {
+  /// Reads `HOST` or `HOST:PORT`; the port is gRPC's 50051 where it is missing.
+  package init?(argument: String) {
+    self.init(argument, defaultPort: 50_051)
+  }
+}

@@ -1,0 +1,124 @@
+import ArgumentParser
+import Foundation
+import Logging
+import MidCore
+import MidServer
+
+/// `mid serve`: runs the server until it is told to stop.
+struct ServeCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve",
+    abstract: "Run the server.",
+    discussion: """
+      Without arguments it serves on loopback and keeps its data in ./mid-data, one SQLite file:
+        mid serve
+
+      Beside other nodes on one MySQL or MariaDB; every node needs a worker id of its own:
+        MID_STORE_PASSWORD=... mid serve --store mysql://mid@db.example:3306/ids --worker-id 7
+
+      Every setting can stand in a YAML file (--config), in the environment (MID_GRPC_ADDRESS for grpc.address), or \
+      for the common ones in a flag. Flags win over the environment, the environment over the file. \
+      `mid serve --list-settings` prints them all.
+
+      SIGTERM stops gracefully: calls under way are answered, unused ids go back to the store, exit code 0.
+      """
+  )
+
+  @Option(help: ArgumentHelp("A YAML file with settings.", valueName: "file"))
+  var config: String?
+
+  @Option(help: ArgumentHelp("sqlite:PATH, or mysql://USER@HOST:PORT/DATABASE.", valueName: "url"))
+  var store: String?
+
+  @Option(help: ArgumentHelp("Where gRPC listens.", valueName: "host:port"))
+  var grpc: String?
+
+  @Option(help: ArgumentHelp("Where /metrics listens, or off.", valueName: "host:port"))
+  var metrics: String?
+
+  @Option(help: ArgumentHelp("This node's worker id in Snowflake ids.", valueName: "n"))
+  var workerID: String?
+
+  @Option(help: ArgumentHelp("This node's datacenter id in Snowflake ids.", valueName: "n"))
+  var datacenterID: String?
+
+  @Flag(help: "Print every setting with its default, and end.")
+  var listSettings = false
+
+  func run() async throws {
+    if listSettings {
+      print(Settings.helpText)
+      return
+    }
+    let configuration = try self.load()
+    Self.raiseFileLimit()
+    LineLogHandler.bootstrap(level: configuration.log.level, format: configuration.log.format)
+    let logger = Logger(label: "mid")
+    let registry = PrometheusRegistry()
+    let location = configuration.store.location
+    let kind = if case .sqlite = location { "sqlite" } else { "mysql" }
+    if !configuration.grpc.address.isLoopback {
+      logger.warning(
+        "serving without TLS on an address that others can reach", metadata: ["grpc": "\(configuration.grpc.address)"])
+    }
+    do {
+      let store = try StoreOpener.store(
+        at: location, password: configuration.store.password?.reveal(), connections: configuration.store.connections,
+        timeout: configuration.store.timeout, observer: ServerMetrics.storeObserver(registry, kind: kind))
+      let server = MidServer(configuration: configuration, store: store, registry: registry, logger: logger)
+      try await server.run { self.announce($0, location) }
+    } catch let error as IDError where error.code == .invalidArgument {
+      // Settings that are right one by one and can't go together with this store.
+      FileHandle.standardError.write(Data("Error: \(error.message)\n".utf8))
+      throw ExitCode.brokenConfiguration
+    } catch let error as IDError {
+      throw CommandFailure(error.message)
+    } catch let error as ListenError {
+      throw CommandFailure(error.description)
+    }
+  }
+
+  /// Reads flags, environment and file; prints every error there is.
+  private func load() throws -> ServerConfiguration {
+    var flags: [String: String] = [:]
+    flags["store.url"] = store
+    flags["grpc.address"] = grpc
+    flags["metrics.address"] = metrics
+    flags["worker.id"] = workerID
+    flags["datacenter.id"] = datacenterID
+    if let store { _ = try StoreOpener.location(argument: store) }
+    do throws(ConfigurationErrors) {
+      return try ServerConfiguration.load(
+        flags: flags, environment: ProcessInfo.processInfo.environment, filePath: config)
+    } catch {
+      for line in error.errors { FileHandle.standardError.write(Data("Error: \(line)\n".utf8)) }
+      throw ExitCode.brokenConfiguration
+    }
+  }
+
+  /// Lets the process open as many files, sockets among them, as the system allows it to.
+  private static func raiseFileLimit() {
+    var limit = rlimit()
+    guard getrlimit(Self.fileLimit, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+    limit.rlim_cur = limit.rlim_max
+    _ = setrlimit(Self.fileLimit, &limit)
+  }
+
+  #if canImport(Glibc)
+    private static let fileLimit = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+  #else
+    private static let fileLimit = RLIMIT_NOFILE
+  #endif
+
+  /// Says where the server listens, and what to try.
+  private func announce(_ addresses: MidServer.Addresses, _ location: StoreLocation) {
+    var lines = ["mid \(MidVersion.current) serves", "  gRPC     \(addresses.grpc)"]
+    if let metrics = addresses.metrics { lines.append("  metrics  http://\(metrics)/metrics") }
+    lines.append("  store    \(location)")
+    lines.append("Try, in another terminal:")
+    let server = addresses.grpc.port == 50_051 && addresses.grpc.isLoopback ? "" : " --server \(addresses.grpc)"
+    lines.append("  \(CommandLine.arguments.first ?? "mid") next\(server)")
+    print(lines.joined(separator: "\n"))
+    fflush(nil)
+  }
+}

@@ -1,0 +1,57 @@
+import MidCore
+import MidMySQL
+import MidSQLite
+import MidServer
+
+/// From a store's URL to the store: the one place that knows all of them.
+enum StoreOpener {
+  /// The store that is used where none is named.
+  static let defaultURL = "sqlite:./mid-data/mid.db"
+
+  /// Called once for every operation of a store, with its name, how long it took, and its error if it failed.
+  typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
+
+  /// Reads a URL that stood on the command line. A password in it is refused: every user of the machine can read it there.
+  static func location(argument: String) throws(CommandFailure) -> StoreLocation {
+    let location = try Self.location(argument, from: "--store")
+    guard !location.hasPassword else {
+      throw CommandFailure(
+        "--store holds a password, which every user of this machine can read; set MID_STORE_PASSWORD instead")
+    }
+    return location
+  }
+
+  /// Reads a URL. The text itself is not repeated in the error: it may hold a password.
+  static func location(_ text: String, from source: String) throws(CommandFailure) -> StoreLocation {
+    guard let location = StoreLocation(text) else {
+      throw CommandFailure("\(source) is no store's URL: write sqlite:PATH or mysql://USER@HOST:PORT/DATABASE")
+    }
+    return location
+  }
+
+  /// Makes the store. Opens nothing yet; `prepare()` does.
+  ///
+  /// - Parameters:
+  ///   - location: Where it is.
+  ///   - password: Wins over the one in the URL. SQLite takes none.
+  ///   - connections: How many connections a MySQL store may use, 1 to 64, where its URL does not say. SQLite has one.
+  ///   - timeout: How long to wait for another process's write (SQLite), or for connecting, sending and the answer each
+  ///     (MySQL, rounded up to seconds). At least 1 ms.
+  ///   - observer: Told of every operation.
+  /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where the URL's details are wrong.
+  static func store(
+    at location: StoreLocation, password: String?, connections: Int? = nil, timeout: Duration = .seconds(5),
+    observer: Observer? = nil
+  ) throws(IDError) -> any IDStore {
+    switch location {
+    case .sqlite(let path): return SQLiteStore(path: path, busyTimeout: timeout, observer: observer)
+    case .mysql(let url):
+      var configuration = try MySQLConfiguration(url: url.reveal(), password: password)
+      if let connections, !url.reveal().contains("connections=") { configuration.connections = connections }
+      configuration.connectTimeout = timeout
+      configuration.readTimeout = timeout
+      configuration.writeTimeout = timeout
+      return MySQLStore(configuration, observer: observer)
+    }
+  }
+}

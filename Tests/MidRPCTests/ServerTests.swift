@@ -1,0 +1,277 @@
+import NIOCore
+import NIOEmbedded
+import NIOPosix
+import Synchronization
+import Testing
+
+@testable import MidRPC
+
+/// Notes what a server tells.
+final class RecordingObserver: RPCObserver {
+  struct State {
+    var opened = 0
+    var closed = 0
+    var completed: [String: Int] = [:]
+  }
+
+  let state = Mutex(State())
+
+  func connectionOpened() { self.state.withLock { $0.opened += 1 } }
+  func connectionClosed() { self.state.withLock { $0.closed += 1 } }
+  func completed(method: Int?, code: RPCStatus.Code, count: Int, nanoseconds: UInt64) {
+    self.state.withLock { $0.completed["\(method ?? -1) \(code)", default: 0] += count }
+  }
+}
+
+/// Collects what a connection's other side receives.
+final class Collector: ChannelInboundHandler, Sendable {
+  typealias InboundIn = ByteBuffer
+
+  struct State {
+    var bytes = ByteBuffer()
+    var isClosed = false
+    var waiters: [(@Sendable (State) -> Bool, CheckedContinuation<ByteBuffer, Never>)] = []
+  }
+
+  private let state = Mutex(State())
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    var bytes = self.unwrapInboundIn(data)
+    self.change { $0.bytes.writeBuffer(&bytes) }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) { self.change { $0.isClosed = true } }
+
+  private func change(_ body: (inout State) -> Void) {
+    let ready: [(CheckedContinuation<ByteBuffer, Never>, ByteBuffer)] = self.state.withLock { state in
+      body(&state)
+      let snapshot = state
+      let done = state.waiters.filter { $0.0(snapshot) || snapshot.isClosed }
+      state.waiters.removeAll { $0.0(snapshot) || snapshot.isClosed }
+      return done.map { ($0.1, snapshot.bytes) }
+    }
+    for (waiter, bytes) in ready { waiter.resume(returning: bytes) }
+  }
+
+  /// All bytes so far, as soon as `condition` holds or the connection is closed.
+  func wait(_ condition: @escaping @Sendable (State) -> Bool) async -> ByteBuffer {
+    await withCheckedContinuation { continuation in
+      self.state.withLock { $0.waiters.append((condition, continuation)) }
+      self.change { _ in }
+    }
+  }
+}
+
+@Suite("The server over a socket", .timeLimit(.minutes(1)))
+struct ServerTests {
+  private static let group = MultiThreadedEventLoopGroup.singleton
+
+  private func withServer(
+    _ methods: [RPCMethod], maxConnections: Int = 100, timeouts: RPCTimeouts = RPCTimeouts(),
+    _ body: (RPCServer, SocketAddress, RecordingObserver) async throws -> Void
+  ) async throws {
+    let observer = RecordingObserver()
+    let server = RPCServer(
+      methods: methods, group: Self.group, maxConnections: maxConnections, timeouts: timeouts, observer: observer)
+    let address = try await server.start(host: "127.0.0.1", port: 0)
+    try await body(server, address, observer)
+    await server.stop(grace: .seconds(5))
+    #expect(server.openConnections == 0)
+  }
+
+  private func connect(_ address: SocketAddress) async throws -> (any Channel, Collector) {
+    let collector = Collector()
+    let channel = try await ClientBootstrap(group: Self.group)
+      .channelInitializer { $0.pipeline.addHandler(collector) }
+      .connect(to: address).get()
+    return (channel, collector)
+  }
+
+  private static let echo = RPCMethod(path: "/test.Echo/Reverse") { _, message, response in
+    response.writeBytes(message.reversed())
+    return .reply
+  }
+
+  /// How many frames of `type` stand in the collected bytes.
+  @Sendable private static func count(_ type: UInt8, in state: Collector.State) -> Int {
+    var bytes = state.bytes
+    var count = 0
+    while let head = bytes.readInteger(as: UInt32.self), bytes.readSlice(length: 5 + Int(head >> 8)) != nil {
+      if UInt8(head & 0xff) == type { count += 1 }
+    }
+    return count
+  }
+
+  @Test func `answers calls and tells of them in bursts`() async throws {
+    try await self.withServer([Self.echo]) { server, address, observer in
+      let (channel, collector) = try await self.connect(address)
+      var peer = Peer()
+      let calls = (0..<50).flatMap { peer.call(UInt32(2 * $0 + 1), [UInt8($0)]) }
+      let bytes = connectionPreface + Peer.frame(FrameType.settings, 0, 0) + calls
+      try await channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
+      let received = await collector.wait { Self.count(FrameType.headers, in: $0) == 100 }
+      let seen = try peer.reader.frames(received)
+      for index in 0..<50 {
+        let answer = Peer.answered(UInt32(2 * index + 1), [UInt8(index)])
+        #expect(seen.contains(answer[1]) && seen.contains(answer[2]))
+      }
+      try await channel.writeAndFlush(
+        ByteBuffer(bytes: peer.call(101, fields: Peer.head(path: "/no/thing")))
+      ).get()
+      _ = await collector.wait { Self.count(FrameType.headers, in: $0) == 101 }
+      let told = observer.state.withLock { $0.completed }
+      #expect(told == ["0 OK": 50, "-1 UNIMPLEMENTED": 1])
+      try await channel.close().get()
+    }
+  }
+
+  @Test func `answers later from other threads, and one call's wait holds up no other`() async throws {
+    let replies = Mutex<[RPCReply]>([])
+    let later = RPCMethod(path: "/test.Echo/Other") { call, _, _ in
+      let reply = call.answerLater()
+      replies.withLock { $0.append(reply) }
+      return .later
+    }
+    try await self.withServer([Self.echo, later]) { _, address, observer in
+      let (channel, collector) = try await self.connect(address)
+      var peer = Peer()
+      var bytes = connectionPreface + Peer.frame(FrameType.settings, 0, 0)
+      bytes += peer.call(1, fields: Peer.head(path: "/test.Echo/Other", extra: [("grpc-timeout", "9S")]))
+      bytes += peer.call(3, fields: Peer.head(path: "/test.Echo/Other")) + peer.call(5)
+      try await channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
+      _ = await collector.wait { Self.count(FrameType.data, in: $0) == 1 }
+      let waiting = replies.withLock { $0 }
+      #expect(waiting.map { $0.deadline == nil } == [false, true])
+      for reply in waiting.reversed() {
+        reply.succeed([42])
+        reply.succeed([43])
+        reply.fail(RPCStatus(.unknown))
+      }
+      let received = await collector.wait { Self.count(FrameType.data, in: $0) == 3 }
+      let seen = try peer.reader.frames(received)
+      for stream in [1, 3] as [UInt32] {
+        #expect(seen.contains(.data(stream: stream, Peer.message([42]), end: false)))
+      }
+      #expect(observer.state.withLock { $0.completed } == ["0 OK": 1, "1 OK": 2])
+      try await channel.close().get()
+    }
+  }
+
+  @Test func `tells a method when its caller is gone`() async throws {
+    let cancelled = AsyncStream<Bool>.makeStream()
+    let later = RPCMethod(path: "/test.Echo/Other") { call, _, _ in
+      let reply = call.answerLater()
+      reply.onCancel { cancelled.continuation.yield(reply.isCancelled) }
+      return .later
+    }
+    try await self.withServer([later]) { _, address, _ in
+      let (channel, collector) = try await self.connect(address)
+      var peer = Peer()
+      let bytes = connectionPreface + Peer.frame(FrameType.settings, 0, 0)
+      try await channel.writeAndFlush(
+        ByteBuffer(
+          bytes: bytes + peer.call(1, fields: Peer.head(path: "/test.Echo/Other"))
+            + peer.call(3, fields: Peer.head(path: "/test.Echo/Other")))
+      ).get()
+      _ = await collector.wait { Self.count(FrameType.settings, in: $0) == 2 }
+      try await channel.writeAndFlush(
+        ByteBuffer(bytes: Peer.frame(FrameType.resetStream, 0, 1, [0, 0, 0, 8]))
+      ).get()
+      var told = cancelled.stream.makeAsyncIterator()
+      #expect(await told.next() == true)
+      try await channel.close().get()
+      #expect(await told.next() == true)
+    }
+  }
+
+  @Test func `sends GOAWAY to a client that speaks something else, and closes`() async throws {
+    try await self.withServer([Self.echo]) { _, address, _ in
+      let (channel, collector) = try await self.connect(address)
+      try await channel.writeAndFlush(ByteBuffer(string: "GET / HTTP/1.1\r\nhost: x\r\n\r\n")).get()
+      let received = await collector.wait { $0.isClosed }
+      var reader = FrameReader()
+      #expect(try reader.frames(received).goAwayCode == .protocolError)
+      try await channel.closeFuture.get()
+    }
+  }
+
+  @Test func `closes a connection over the limit`() async throws {
+    try await self.withServer([Self.echo], maxConnections: 1) { _, address, _ in
+      let (first, collector) = try await self.connect(address)
+      _ = await collector.wait { $0.bytes.readableBytes > 0 }
+      let (second, other) = try await self.connect(address)
+      let received = await other.wait { $0.isClosed }
+      #expect(received.readableBytes == 0)
+      try await second.closeFuture.get()
+      try await first.close().get()
+    }
+  }
+
+  @Test func `refills a quiet connection's budget by its timer`() throws {
+    var limits = RPCLimits()
+    limits.maxUnproductiveFrames = 50
+    let loop = EmbeddedEventLoop()
+    let channel = EmbeddedChannel(loop: loop)
+    let handler = RPCConnectionHandler(
+      methods: [Self.echo], routes: Peer.routes, limits: limits, timeouts: RPCTimeouts(), observer: nil, eventLoop: loop
+    )
+    try channel.pipeline.syncOperations.addHandler(handler)
+    try channel.connect(to: SocketAddress(unixDomainSocketPath: "/quiet")).wait()
+    try channel.writeInbound(ByteBuffer(bytes: connectionPreface + Peer.frame(FrameType.settings, 0, 0)))
+    let pings = (0..<40).flatMap { _ in Peer.frame(FrameType.ping, 0, 0, [UInt8](repeating: 0, count: 8)) }
+    var answers = 0
+    for _ in 0..<5 {
+      loop.advanceTime(by: .seconds(15))
+      try channel.writeInbound(ByteBuffer(bytes: pings))
+    }
+    while let bytes = try channel.readOutbound(as: ByteBuffer.self) {
+      answers += Self.count(FrameType.ping, in: Collector.State(bytes: bytes))
+    }
+    #expect(answers == 200)
+    _ = try channel.finish(acceptAlreadyClosed: true)
+  }
+
+  @Test func `closes a connection that says nothing in time`() async throws {
+    var timeouts = RPCTimeouts()
+    timeouts.firstRequest = .milliseconds(20)
+    try await self.withServer([Self.echo], timeouts: timeouts) { _, address, _ in
+      let (channel, _) = try await self.connect(address)
+      try await channel.closeFuture.get()
+    }
+  }
+
+  @Test func `stops gracefully: what is under way is answered`() async throws {
+    let replies = Mutex<[RPCReply]>([])
+    let later = RPCMethod(path: "/test.Echo/Other") { call, _, _ in
+      let reply = call.answerLater()
+      replies.withLock { $0.append(reply) }
+      return .later
+    }
+    let server = RPCServer(methods: [later], group: Self.group)
+    let address = try await server.start(host: "127.0.0.1", port: 0)
+    let (channel, collector) = try await self.connect(address)
+    var peer = Peer()
+    let bytes = connectionPreface + Peer.frame(FrameType.settings, 0, 0)
+    try await channel.writeAndFlush(
+      ByteBuffer(bytes: bytes + peer.call(1, fields: Peer.head(path: "/test.Echo/Other")))
+    ).get()
+    _ = await collector.wait { Self.count(FrameType.settings, in: $0) == 2 }
+    async let stopped: Void = server.stop(grace: .seconds(30))
+    _ = await collector.wait { Self.count(FrameType.goAway, in: $0) == 1 }
+    for reply in replies.withLock({ $0 }) { reply.succeed([7]) }
+    let received = await collector.wait { $0.isClosed }
+    let seen = try peer.reader.frames(received)
+    #expect(seen.contains(.data(stream: 1, Peer.message([7]), end: false)))
+    #expect(seen.goAwayCode == .noError)
+    await stopped
+  }
+
+  @Test func `says when the address is in use`() async throws {
+    try await self.withServer([Self.echo]) { _, address, _ in
+      let other = RPCServer(methods: [Self.echo], group: Self.group)
+      await #expect(throws: (any Error).self) {
+        _ = try await other.start(host: "127.0.0.1", port: address.port ?? 0)
+      }
+    }
+  }
+}

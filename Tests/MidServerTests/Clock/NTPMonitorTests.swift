@@ -1,0 +1,132 @@
+import Logging
+import ServiceLifecycle
+import Synchronization
+import Testing
+
+@testable import MidServer
+
+private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
+  .success(SNTPSample(offset: .milliseconds(milliseconds), delay: .milliseconds(1), stratum: 2))
+}
+
+@Suite struct NTPMonitorStateMachineTests {
+  private let a = HostPort(host: "a", port: 123)
+  private let b = HostPort(host: "b", port: 123)
+  private let c = HostPort(host: "c", port: 123)
+
+  /// In which of the next rounds the first server is asked, when each of its answers is `answer`.
+  private func asked(
+    _ machine: inout NTPMonitorStateMachine, rounds: Int, answer: Result<SNTPSample, SNTPFailure>
+  ) -> [Int] {
+    var asked: [Int] = []
+    for round in 0..<rounds {
+      let servers = machine.beginRound()
+      if servers.contains(self.a) { asked.append(round) }
+      _ = machine.endRound(Dictionary(uniqueKeysWithValues: servers.map { ($0, answer) }))
+    }
+    return asked
+  }
+
+  @Test func oneLiarAmongThreeMovesNothing() {
+    var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
+    #expect(machine.beginRound() == [self.a, self.b, self.c])
+    let reading = machine.endRound([self.a: sample(2), self.b: sample(90_000), self.c: sample(1)])
+    #expect(reading == NTPReading(offset: .milliseconds(2), servers: 3))
+    #expect(machine.reading == reading)
+  }
+
+  @Test func theMedianOfTwoIsTheirMean() {
+    #expect(NTPMonitorStateMachine.median([.seconds(4), .seconds(2)]) == .seconds(3))
+    #expect(NTPMonitorStateMachine.median([.seconds(-4)]) == .seconds(-4))
+    #expect(NTPMonitorStateMachine.median([]) == nil)
+  }
+
+  @Test func aServerNamedTwiceHasOneVote() {
+    var machine = NTPMonitorStateMachine(servers: [self.a, self.a, self.b])
+    #expect(machine.beginRound() == [self.a, self.b])
+  }
+
+  @Test func aFailingServerIsAskedEverLessOftenUpToEveryEighthRound() {
+    var machine = NTPMonitorStateMachine(servers: [self.a])
+    #expect(self.asked(&machine, rounds: 32, answer: .failure(.timeout)) == [0, 1, 3, 7, 15, 23, 31])
+    _ = self.asked(&machine, rounds: 8, answer: sample(1))
+    #expect(self.asked(&machine, rounds: 3, answer: sample(1)) == [0, 1, 2])
+  }
+
+  @Test func rateHalvesTheQuestionsForGood() {
+    var machine = NTPMonitorStateMachine(servers: [self.a])
+    #expect(self.asked(&machine, rounds: 1, answer: .failure(.kissOfDeath("RATE"))) == [0])
+    #expect(self.asked(&machine, rounds: 6, answer: sample(1)) == [1, 3, 5])
+  }
+
+  @Test(arguments: ["DENY", "RSTR", "XXXX"]) func anyOtherKissEndsTheAsking(code: String) {
+    var machine = NTPMonitorStateMachine(servers: [self.a, self.b])
+    _ = machine.beginRound()
+    _ = machine.endRound([self.a: .failure(.kissOfDeath(code)), self.b: sample(1)])
+    #expect(self.asked(&machine, rounds: 200, answer: sample(1)).isEmpty)
+    #expect(machine.reading != nil)
+  }
+
+  @Test func aReadingGoesStaleWhenNobodyAnswers() {
+    var machine = NTPMonitorStateMachine(servers: [self.a])
+    _ = machine.beginRound()
+    _ = machine.endRound([self.a: sample(5)])
+    _ = self.asked(&machine, rounds: NTPMonitorStateMachine.staleAfterRounds - 1, answer: .failure(.timeout))
+    #expect(machine.reading == NTPReading(offset: .milliseconds(5), servers: 1))
+    _ = self.asked(&machine, rounds: 1, answer: .failure(.timeout))
+    #expect(machine.reading == nil)
+  }
+}
+
+@Suite struct NTPMonitorTests {
+  private let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+
+  @Test(.timeLimit(.minutes(1))) func itAsksEachIntervalAndPublishesTheOffset() async throws {
+    let registry = PrometheusRegistry()
+    let intervals = Mutex<[Duration]>([])
+    let monitor = NTPMonitor(
+      servers: [HostPort(host: "a", port: 123), HostPort(host: "b", port: 124)], interval: .seconds(60),
+      registry: registry, logger: self.quiet,
+      ask: { $0.host == "a" ? sample(-3_000) : .failure(.timeout) },
+      sleep: { interval in
+        let count = intervals.withLock { seen in
+          seen.append(interval)
+          return seen.count
+        }
+        if count == 3 { throw CancellationError() }
+      })
+    #expect(!registry.scrape().contains("ntp_offset_milliseconds"))
+    try await monitor.run()
+    #expect(intervals.withLock { $0 } == [.seconds(60), .seconds(60), .seconds(60)])
+    #expect(monitor.reading == NTPReading(offset: .seconds(-3), servers: 1))
+    let page = registry.scrape()
+    #expect(page.contains("\nntp_offset_milliseconds -3000\n"))
+    #expect(page.contains("\nmid_ntp_offset_seconds -3\n"))
+    #expect(page.contains("\nmid_ntp_queries_total{server=\"a:123\",result=\"ok\"} 3\n"))
+    #expect(page.contains("\nmid_ntp_queries_total{server=\"b:124\",result=\"timeout\"} 2\n"))
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: [true, false])
+  func gracefulShutdownEndsItWithAndWithoutServers(hasServers: Bool) async throws {
+    let (started, continuation) = AsyncStream.makeStream(of: Void.self)
+    let monitor = NTPMonitor(
+      servers: hasServers ? [HostPort(host: "a", port: 123)] : [], interval: .seconds(60),
+      registry: PrometheusRegistry(), logger: self.quiet,
+      ask: { _ in sample(0) },
+      sleep: { interval in
+        continuation.yield()
+        // Ended by the shutdown's cancellation, never by time.
+        try await Task.sleep(for: interval)
+      })
+    let group = ServiceGroup(services: [monitor], logger: self.quiet)
+    try await withThrowingTaskGroup(of: Void.self) { tasks in
+      tasks.addTask { try await group.run() }
+      if hasServers {
+        var iterator = started.makeAsyncIterator()
+        await iterator.next()
+      }
+      await group.triggerGracefulShutdown()
+      try await tasks.waitForAll()
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import MidCore
+import MidTestKit
+import NIOCore
+import NIOPosix
+import Synchronization
+import Testing
+
+@testable import MidRPC
+@testable import MidServer
+
+/// The id methods behind a real server on a loopback port, with a clock and loads in the test's hands.
+final class IDServer: Sendable {
+  /// What loads of segments come to.
+  enum Loads: Sendable {
+    case served
+    case held
+    case failing
+  }
+
+  static let paths = [
+    "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
+    "/grpc.health.v1.Health/Check",
+  ]
+  static let start: Int64 = 1_700_000_000_000
+
+  let clock = ManualClock(wallMilliseconds: IDServer.start)
+  let log = EventLog()
+  let snowflake: SnowflakeGenerator
+  let directory: SegmentDirectory
+  let registry = PrometheusRegistry()
+  let metrics: ServerMetrics
+  let health: HealthMethods
+  let readiness = Mutex<(snowflake: Bool, segment: Bool)>((true, true))
+  let loads = Mutex<Loads>(.served)
+  private let boundAddress = Mutex<SocketAddress?>(nil)
+  /// Where it listens, for more clients.
+  var address: SocketAddress { get throws { try #require(self.boundAddress.withLock { $0 }) } }
+
+  init(maximumWaiters: Int, step: Int64) throws {
+    let layout = SnowflakeLayout.original
+    self.snowflake = try SnowflakeGenerator(
+      layout: layout, worker: WorkerID(7, layout: layout), clock: self.clock, maxAhead: .seconds(1), sequenceJitter: 0,
+      salt: 1)
+    let source = Source(log: self.log)
+    self.directory = try SegmentDirectory(
+      settings: SegmentSettings(maximumWaiters: maximumWaiters), maximumWaiting: maximumWaiters, clock: self.clock,
+      onLoadNeeded: { source.load(for: $0, $1) }, onRefreshNeeded: { source.log.note("refresh") })
+    self.metrics = ServerMetrics(registry: self.registry, methods: Self.paths)
+    let box = Box()
+    self.health = HealthMethods(
+      isSnowflakeReady: { box.server?.readiness.withLock { $0.snowflake } ?? false },
+      isSegmentReady: { box.server?.readiness.withLock { $0.segment } ?? false })
+    box.set(self)
+    source.server.set(self)
+    self.directory.refreshed([TagRecord(tag: .default, maxID: 0, step: step)])
+    self.clock.advance(by: 1000)
+    self.snowflake.grant(floorWallMilliseconds: 0, boundWallMilliseconds: Self.start + 3_600_000)
+  }
+
+  /// Breaks the circle between a server and what asks it.
+  private final class Box: Sendable {
+    private struct Reference { weak var server: IDServer? }
+    private let reference = Mutex(Reference())
+    var server: IDServer? { self.reference.withLock { $0.server } }
+    func set(_ server: IDServer) { self.reference.withLock { $0.server = server } }
+  }
+
+  /// Answers loads as the server's `loads` says.
+  private final class Source: Sendable {
+    let log: EventLog
+    let server = Box()
+    private let next = Mutex<Int64>(1)
+
+    init(log: EventLog) { self.log = log }
+
+    func load(for generator: SegmentGenerator, _ load: SegmentLoad) {
+      self.log.note("load \(load.tag) \(load.count)")
+      switch self.server.server?.loads.withLock({ $0 }) ?? .held {
+      case .held: break
+      case .failing: _ = generator.loadFailed(FaultyStore.unavailable, random: 0.5)
+      case .served:
+        let start = self.next.withLock { next in
+          defer { next += load.count }
+          return next
+        }
+        generator.loaded(IDRange(start: start, count: load.count))
+      }
+    }
+  }
+
+  /// Runs `body` against the server, then stops it, which ends only when no call is left open.
+  static func with(
+    maximumWaiters: Int = 100, maximumBatch: Int64 = 10_000, maximumWait: Duration = .seconds(60), step: Int64 = 1000,
+    _ body: (IDServer, WireClient) async throws -> Void
+  ) async throws {
+    let server = try IDServer(maximumWaiters: maximumWaiters, step: step)
+    let methods = IDMethods(
+      snowflake: server.snowflake, segments: server.directory,
+      limits: IDMethods.Limits(
+        maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters),
+      meter: server.metrics)
+    let rpc = RPCServer(
+      methods: methods.all + [server.health.check], group: MultiThreadedEventLoopGroup.singleton,
+      observer: server.metrics)
+    let address = try await rpc.start(host: "127.0.0.1", port: 0)
+    server.boundAddress.withLock { $0 = address }
+    let client = try await WireClient.connect(to: address)
+    do { try await body(server, client) } catch { Issue.record(error) }
+    try await client.close()
+    await rpc.stop(grace: .seconds(5))
+    #expect(server.directory.defaultGenerator.snapshot.waiters == 0)
+    #expect(methods.clockQueue.count == 0)
+  }
+}

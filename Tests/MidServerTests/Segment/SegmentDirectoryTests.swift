@@ -1,0 +1,248 @@
+import MidCore
+import MidTestKit
+import Synchronization
+import Testing
+
+@testable import MidServer
+
+@Suite("The directory of tags") struct SegmentDirectoryTests {
+  /// What a call for a generator came to.
+  private final class Outcome: Sendable {
+    private let result = Mutex<[Result<SegmentGenerator, IDError>]>([])
+
+    func take(_ result: Result<SegmentGenerator, IDError>) { self.result.withLock { $0.append(result) } }
+
+    /// The only result; nil where there is none yet.
+    func only(sourceLocation: SourceLocation = #_sourceLocation) -> Result<SegmentGenerator, IDError>? {
+      let results = self.result.withLock { $0 }
+      #expect(results.count <= 1, "completed more than once", sourceLocation: sourceLocation)
+      return results.first
+    }
+
+    var generator: SegmentGenerator? {
+      if case .success(let generator) = self.only() { generator } else { nil }
+    }
+
+    var code: IDError.Code? {
+      if case .failure(let error) = self.only() { error.code } else { nil }
+    }
+  }
+
+  private let clock = ManualClock(wallMilliseconds: 1_700_000_000_000)
+  private let log = EventLog()
+  private let directory: SegmentDirectory
+  private let orders: Tag
+
+  init() throws {
+    let log = self.log
+    self.orders = try Tag("orders")
+    self.directory = try SegmentDirectory(
+      settings: SegmentSettings(), maximumWaiting: 3, clock: self.clock,
+      onLoadNeeded: { generator, load in log.note("load \(generator.tag) \(load.count)") },
+      onRefreshNeeded: { log.note("refresh") })
+  }
+
+  private func ask(_ tag: Tag) -> (lookup: SegmentDirectory.Lookup, outcome: Outcome) {
+    let outcome = Outcome()
+    return (self.directory.generator(for: tag) { outcome.take($0) }, outcome)
+  }
+
+  private func failure(_ tag: Tag) -> IDError.Code? {
+    if case .failed(let error) = self.ask(tag).lookup { error.code } else { nil }
+  }
+
+  private func found(_ tag: Tag) throws -> SegmentGenerator {
+    guard case .found(let generator) = self.ask(tag).lookup else { throw IDError(.unknownTag, "\(tag)") }
+    return generator
+  }
+
+  private func waiting(_ tag: Tag) throws -> (id: SegmentDirectory.LookupID, outcome: Outcome) {
+    let (lookup, outcome) = self.ask(tag)
+    guard case .waiting(let id) = lookup else { throw IDError(.notReady, "\(lookup)") }
+    return (id, outcome)
+  }
+
+  private func record(_ tag: Tag, step: Int64 = 10) -> TagRecord { TagRecord(tag: tag, maxID: 0, step: step) }
+
+  @Test func `a flood of unknown names costs one read a second`() throws {
+    self.directory.refreshed([])
+    self.clock.advance(by: 1000)
+    for number in 0..<10_000 {
+      let (lookup, _) = self.ask(try Tag("unknown-\(number)"))
+      if number == 0, case .waiting = lookup { self.directory.refreshed([]) }
+      if number == 9_000 { self.clock.advance(by: 999) }
+    }
+    #expect(self.log.count(of: "refresh") == 1)
+    self.clock.advance(by: 1)
+    let (_, outcome) = try self.waiting(try Tag("unknown-1"))
+    #expect(self.log.count(of: "refresh") == 2)
+    self.directory.refreshed([])
+    #expect(outcome.code == .unknownTag)
+    #expect(self.failure(try Tag("unknown-1")) == .unknownTag)
+    #expect(self.log.count(of: "refresh") == 2)
+  }
+
+  @Test func `a read that nobody asked for counts as well, and there is one at a time`() throws {
+    self.directory.refreshed([])
+    #expect(self.directory.beginRefresh())
+    #expect(!self.directory.beginRefresh())
+    let (_, outcome) = try self.waiting(self.orders)
+    self.directory.refreshed([self.record(self.orders)])
+    #expect(outcome.generator?.tag == self.orders)
+    self.directory.listIsStale()
+    #expect(self.failure(try Tag("another")) == .unknownTag)
+    #expect(self.log.events.isEmpty)
+    self.clock.advance(by: 1000)
+    self.directory.listIsStale()
+    self.directory.listIsStale()
+    #expect(self.log.count(of: "refresh") == 1)
+    #expect(!self.directory.beginRefresh())
+  }
+
+  @Test func `calls wait for the first list`() throws {
+    #expect(!self.directory.isReady)
+    let known = try self.waiting(self.orders)
+    let unknown = try self.waiting(try Tag("other"))
+    #expect(self.log.events == ["refresh"])
+    #expect(self.directory.cached(self.orders) == nil)
+    self.directory.refreshed([self.record(self.orders)])
+    #expect(self.directory.isReady && self.directory.isCurrent)
+    #expect(known.outcome.generator === self.directory.cached(self.orders))
+    #expect(unknown.outcome.code == .unknownTag)
+    #expect(try self.found(self.orders) === known.outcome.generator)
+  }
+
+  @Test func `no more calls wait for the list than allowed`() throws {
+    let waiting = try (0..<3).map { try self.waiting(try Tag("t\($0)")) }
+    #expect(self.failure(self.orders) == .overloaded)
+    self.directory.expire(waiting[1].id)
+    #expect(waiting[1].outcome.code == .deadlineExceeded)
+    _ = try self.waiting(self.orders)
+  }
+
+  @Test func `a call that waited too long hears what kept the list`() throws {
+    let first = try self.waiting(self.orders)
+    let second = try self.waiting(self.orders)
+    self.directory.expire(first.id)
+    #expect(first.outcome.code == .deadlineExceeded)
+    // Never read: it goes on waiting, as the next read may bring the tag.
+    self.directory.refreshFailed(FaultyStore.unavailable)
+    #expect(second.outcome.only() == nil && !self.directory.isReady && !self.directory.isCurrent)
+    self.directory.expire(second.id)
+    #expect(second.outcome.code == .storeUnavailable)
+    // Nothing happens twice.
+    self.directory.expire(second.id)
+    self.directory.refreshed([])
+    #expect(first.outcome.code == .deadlineExceeded && second.outcome.code == .storeUnavailable)
+  }
+
+  @Test func `a list that can't be read again leaves what is known`() throws {
+    self.directory.refreshed([self.record(self.orders)])
+    self.clock.advance(by: 1000)
+    let (_, outcome) = try self.waiting(try Tag("new"))
+    self.directory.refreshFailed(FaultyStore.unavailable)
+    #expect(outcome.code == .storeUnavailable)
+    #expect(self.directory.isReady && !self.directory.isCurrent)
+    #expect(try self.found(self.orders).tag == self.orders)
+    #expect(self.failure(try Tag("new")) == .unknownTag)
+  }
+
+  @Test func `a deleted tag ends, and comes back as a new one`() throws {
+    self.directory.refreshed([self.record(self.orders)])
+    let generator = try self.found(self.orders)
+    let waiter = Mutex<IDError.Code?>(nil)
+    _ = generator.enqueue(count: 5) { result in
+      if case .failure(let error) = result { waiter.withLock { $0 = error.code } }
+    }
+    self.directory.refreshed([])
+    #expect(waiter.withLock { $0 } == .unknownTag)
+    #expect(self.directory.cached(self.orders) == nil)
+    #expect(self.failure(self.orders) == .unknownTag || self.log.count(of: "refresh") == 1)
+    self.directory.refreshed([self.record(self.orders)])
+    #expect(try self.found(self.orders) !== generator)
+  }
+
+  @Test func `a row that vanished and comes back lower is refused, for the life of the process`() throws {
+    self.directory.refreshed([self.record(self.orders)])
+    let first = try self.found(self.orders)
+    #expect(first.next() == nil)
+    first.prefetch()
+    _ = first.loaded(IDRange(start: 1, count: 100))
+    #expect(first.next() == 1)
+    self.directory.refreshed([])
+    self.directory.refreshed([self.record(self.orders)])
+    let second = try self.found(self.orders)
+    #expect(second !== first)
+    second.prefetch()
+    _ = second.loaded(IDRange(start: 51, count: 100))
+    #expect(second.next() == nil)
+    #expect(second.snapshot.lastError?.code == .wentBackwards)
+  }
+
+  @Test func `is not ready while a tag has run dry and its loads fail`() throws {
+    #expect(!self.directory.isReady)
+    self.directory.refreshed([self.record(self.orders)])
+    let generator = try self.found(self.orders)
+    #expect(self.directory.isReady)
+    generator.prefetch()
+    _ = generator.loadFailed(IDError(.storeUnavailable, "away"), random: 0)
+    #expect(!self.directory.isReady)
+    generator.retry()
+    _ = generator.loaded(IDRange(start: 1, count: 10))
+    #expect(self.directory.isReady)
+  }
+
+  @Test func `a changed step counts from the next load on`() throws {
+    self.directory.refreshed([self.record(self.orders, step: 10)])
+    let generator = try self.found(self.orders)
+    generator.prefetch()
+    self.directory.refreshed([self.record(self.orders, step: 40)])
+    #expect(try self.found(self.orders) === generator)
+    generator.loaded(IDRange(start: 1, count: 10))
+    for _ in 0..<10 { _ = generator.next() }
+    #expect(self.log.events == ["load orders 10", "load orders 40"])
+  }
+
+  @Test func `the default tag's generator is the same all along`() throws {
+    #expect(self.directory.defaultGenerator.next() == nil)
+    #expect(self.directory.cached(.default) == nil)
+    self.directory.refreshed([self.record(.default, step: 25)])
+    #expect(try self.found(.default) === self.directory.defaultGenerator)
+    self.directory.defaultGenerator.prefetch()
+    #expect(self.log.events == ["load default 25"])
+    self.directory.defaultGenerator.loaded(IDRange(start: 1, count: 25))
+    self.directory.refreshed([])
+    #expect(self.directory.cached(.default) == nil)
+    // What it has it gives out; then there is no such tag.
+    #expect(self.directory.defaultGenerator.next() == 1)
+    self.directory.refreshed([self.record(.default)])
+    #expect(try self.found(.default) === self.directory.defaultGenerator)
+  }
+
+  @Test func `a closed directory gives everything back, and answers those who wait`() throws {
+    self.directory.refreshed([self.record(self.orders), self.record(.default)])
+    let generator = try self.found(self.orders)
+    _ = try self.found(.default)
+    generator.prefetch()
+    generator.loaded(IDRange(start: 11, count: 10))
+    #expect(generator.next() == 11)
+    self.clock.advance(by: 1000)
+    let (_, outcome) = try self.waiting(try Tag("new"))
+    let rests = self.directory.close()
+    #expect(rests.map(\.tag) == [self.orders])
+    #expect(rests.first?.rests == [IDRange(start: 12, count: 9)])
+    #expect(outcome.code == .notReady && !self.directory.isReady)
+    #expect(self.failure(try Tag("new")) == .notReady)
+    #expect(generator.next() == nil)
+    #expect(self.directory.close().isEmpty)
+  }
+
+  @Test func `a load finds its generator, and does not keep it alive`() throws {
+    self.directory.refreshed([self.record(self.orders)])
+    weak let generator = try self.found(self.orders)
+    generator?.prefetch()
+    #expect(self.log.events == ["load orders 10"])
+    self.directory.refreshed([])
+    #expect(generator == nil)
+  }
+}

@@ -1,0 +1,177 @@
+import MidCore
+import MidTestKit
+import ServiceLifecycleTestKit
+import Synchronization
+import Testing
+
+@testable import MidServer
+
+@Suite("The loader of segments", .timeLimit(.minutes(1)))
+struct SegmentServiceTests {
+  private let clock = ManualClock(wallMilliseconds: 1_700_000_000_000)
+  private let log = EventLog()
+  private let memory: MemoryStore
+  private let faulty: FaultyStore
+
+  init() {
+    self.memory = MemoryStore(clock: self.clock)
+    self.faulty = FaultyStore(self.memory)
+  }
+
+  private func makeService(_ settings: SegmentSettings = SegmentSettings()) throws -> SegmentService {
+    let log = self.log
+    return try SegmentService(
+      store: WatchedStore(self.faulty, log: log), storeReady: {}, settings: settings, refreshInterval: .seconds(600),
+      clock: self.clock, logger: log.logger,
+      observer: { tag, duration, error in
+        log.note("observed \(tag) \(error?.code.description ?? "ok") \(duration >= .zero)")
+      })
+  }
+
+  private func live(
+    _ settings: SegmentSettings = SegmentSettings(), _ body: @Sendable (SegmentService) async throws -> Void
+  ) async throws {
+    let service = try self.makeService(settings)
+    try await testGracefulShutdown { trigger in
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await service.run() }
+        try await body(service)
+        trigger.triggerGracefulShutdown()
+        try await group.waitForAll()
+      }
+    }
+  }
+
+  /// The generator of a tag, waiting for the list where it must.
+  private func generator(_ service: SegmentService, _ tag: Tag = .default) async throws -> SegmentGenerator {
+    // The service's own first read has begun: no call asks for another one, which would take a fault meant for a load.
+    await self.log.wait(for: "store: tags")
+    let result = await withCheckedContinuation { continuation in
+      switch service.directory.generator(for: tag, completion: { continuation.resume(returning: $0) }) {
+      case .found(let generator): continuation.resume(returning: .success(generator))
+      case .failed(let error): continuation.resume(returning: .failure(error))
+      case .waiting: break
+      }
+    }
+    return try result.get()
+  }
+
+  private func maxID() async throws -> Int64 {
+    try #require(try await self.memory.tags().first { $0.tag == .default }).maxID
+  }
+
+  @Test func `loads what is asked for, and gives the rest back at the end`() async throws {
+    try await self.live { service in
+      let generator = try await self.generator(service)
+      for id in 1...100 { #expect(try await generator.nextID() == Int64(id)) }
+      #expect(self.log.count(of: "observed default ok true") == 1)
+      #expect(self.log.count(of: "buffer filled") == 1)
+      #expect(try await self.maxID() == MemoryStore.defaultStep)
+    }
+    #expect(try await self.maxID() == 100)
+    #expect(self.log.count(of: "unused ids given back") == 1)
+    // A second life goes on without a gap.
+    try await self.live { service in
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == 101)
+    }
+  }
+
+  @Test func `gives back both buffers, the last first`() async throws {
+    try await self.live { service in
+      let generator = try await self.generator(service)
+      // A tenth is used: the standby range comes.
+      #expect(try await generator.batch(of: 1000) == [IDRange(start: 1, count: 1000)])
+      await self.log.wait(for: "buffer filled", count: 2)
+      #expect(try await self.maxID() == 2 * MemoryStore.defaultStep)
+    }
+    #expect(try await self.maxID() == 1000)
+  }
+
+  @Test func `what another node has built on is skipped`() async throws {
+    try await self.live { service in
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == 1)
+      _ = try await self.memory.allocate(5, for: .default)
+    }
+    #expect(try await self.maxID() == MemoryStore.defaultStep + 5)
+    #expect(self.log.count(of: "unused ids skipped") == 1)
+  }
+
+  @Test func `a failed load is tried again, and its callers wait`() async throws {
+    let settings = SegmentSettings(firstRetryDelay: .milliseconds(1), maximumRetryDelay: .milliseconds(2))
+    try await self.live(settings) { service in
+      let generator = try await self.generator(service)
+      self.faulty.failNext(3)
+      #expect(try await generator.nextID() == 1)
+      #expect(self.log.count(of: "observed default storeUnavailable") == 3)
+      #expect(self.log.count(of: "segment not loaded") == 3)
+    }
+  }
+
+  @Test func `a load whose outcome is unknown counts as taken`() async throws {
+    let settings = SegmentSettings(firstRetryDelay: .milliseconds(1), maximumRetryDelay: .milliseconds(2))
+    try await self.live(settings) { service in
+      let generator = try await self.generator(service)
+      self.faulty.failAfterCommit(1)
+      #expect(try await generator.nextID() == MemoryStore.defaultStep + 1)
+    }
+  }
+
+  @Test func `a table that went backwards is refused and told`() async throws {
+    try await self.live { service in
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == 1)
+      self.faulty.goBackwards(by: 500)
+      #expect(try await generator.batch(of: 1000).first?.start == 2)
+      await self.log.wait(for: "table went backwards")
+      // What was cached is served, then nothing.
+      _ = try await generator.batch(of: MemoryStore.defaultStep - 1001)
+      let error = await #expect(throws: IDError.self) { try await generator.nextID() }
+      #expect(error?.code == .wentBackwards)
+    }
+    // Nothing that can't be trusted is given back.
+    #expect(try await self.maxID() == 2 * MemoryStore.defaultStep)
+  }
+
+  @Test func `a list that can't be read is read again`() async throws {
+    self.faulty.failNext(1)
+    try await self.live { service in
+      await self.log.wait(for: "tag list not read")
+      #expect(!service.directory.isReady)
+      // By itself a second later, or at once when a call comes after that time.
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == 1)
+    }
+  }
+
+  @Test func `a deleted tag costs no round trip per call`() async throws {
+    let gone = try Tag("gone")
+    try await self.live { service in
+      _ = try await self.memory.createTag(gone, step: 10, first: 1)
+      self.clock.advance(by: 1000)
+      let generator = try await self.generator(service, gone)
+      let reads = self.log.count(of: "store: tags")
+      self.clock.advance(by: 1000)
+      self.faulty.failNext(1, with: IDError(.unknownTag, "gone"))
+      let error = await #expect(throws: IDError.self) { try await generator.nextID() }
+      #expect(error?.code == .unknownTag)
+      await self.log.wait(for: "store: tags", count: reads + 1)
+    }
+  }
+
+  @Test func `those who wait at the end are told`() async throws {
+    let waiting = Mutex<Task<Result<Int64, IDError>, Never>?>(nil)
+    try await self.live { service in
+      let generator = try await self.generator(service)
+      self.faulty.failNext(1000)
+      let task = Task { () -> Result<Int64, IDError> in
+        do throws(IDError) { return .success(try await generator.nextID()) } catch { return .failure(error) }
+      }
+      waiting.withLock { $0 = task }
+      await self.log.wait(for: "segment not loaded")
+    }
+    let result = await waiting.withLock { $0 }?.value
+    #expect(throws: IDError(.notReady, "the service is stopping")) { try result?.get() }
+  }
+}
