@@ -14,7 +14,7 @@ from stubs import generate_batch, generate_id, make_id, mid_pb2
 
 CALLERS = 50
 # A server's answer at the deadline has to cross two processes on a busy machine.
-DEADLINE_SLACK = 0.5
+DEADLINE_SLACK = 2.0
 
 
 @pytest.fixture
@@ -104,8 +104,14 @@ def test_a_database_killed_under_load_costs_no_id_and_no_call_its_deadline(two, 
         folder=two[0].folder,
     )
     assert result.returncode == 0, result.stderr
+    # What a server holds of a tag that nobody asks for is still there when the database is gone, however fast the rest is.
+    result = run_mid(
+        "tag", "create", "quiet", "--step", 100, "--store", mariadb.url, environment=mariadb.settings, folder=two[0].folder
+    )
+    assert result.returncode == 0, result.stderr
     for server in two:
         wait_until(lambda: knows(server, "small"), 10, "the new tag on a server that runs")
+        wait_until(lambda: knows(server, "quiet"), 10, "the quiet tag on a server that runs")
     addresses = [server.address for server in two]
     load = Load(
         tmp_path, addresses, "segment", 20, tag="small", seconds=2 + outage + 15, deadline=deadline, stop_at_error=False
@@ -120,7 +126,7 @@ def test_a_database_killed_under_load_costs_no_id_and_no_call_its_deadline(two, 
         stop_at_error=False,
         processes=1,
     )
-    drained = []
+    drained, kept = [], []
     try:
         time.sleep(3)
         mariadb.kill()
@@ -129,6 +135,8 @@ def test_a_database_killed_under_load_costs_no_id_and_no_call_its_deadline(two, 
         channels = [server.channel() for server in two]
         time.sleep(0.3)
         for channel in channels:
+            one = generate_id(channel)
+            kept.append([one("segment", "quiet", timeout=deadline) for _ in range(50)])
             batch = generate_batch(channel)
             with pytest.raises(Exception, match="UNAVAILABLE|DEADLINE_EXCEEDED"):
                 for _ in range(100_000):
@@ -152,7 +160,9 @@ def test_a_database_killed_under_load_costs_no_id_and_no_call_its_deadline(two, 
     times = [each for caller in callers for each in caller.times]
     errors = [each for caller in callers for each in caller.errors]
     cached = sum(1 for each in times if killed + 0.1 < each < dry)
-    assert cached + len(drained) > 0, "nothing was served from what the servers held"
+    for number, ids_kept in enumerate(kept):
+        assert_increasing(ids_kept, f"server {number}, from what it held")
+    assert_unique([each for ids_kept in kept for each in ids_kept])
     assert errors, "no call failed while the database was away"
     statuses = {status for status, _, _, _ in errors}
     assert statuses <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}, statuses

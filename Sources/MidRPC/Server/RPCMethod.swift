@@ -10,9 +10,18 @@ public enum RPCOutcome: Sendable {
   case later
 }
 
-/// One method of a service: unary, a message in and a message out.
+/// One method of a service: one reply for each message of a call.
 public struct RPCMethod: Sendable {
-  /// Serves a call on the connection's event loop. It must not block: no I/O, no waiting; answer later instead.
+  /// How many messages a call carries.
+  public enum Kind: Sendable, Hashable {
+    /// Exactly one.
+    case unary
+    /// Any number, answered in order, one after the other: the next is not looked at before the last has its reply.
+    case streaming
+  }
+
+  /// Serves one message of a call on the connection's event loop. It must not block: no I/O, no waiting; answer later
+  /// instead. A failure ends the whole call.
   ///
   /// The message is valid during the call only. The reply's message is appended to the response.
   public typealias Handler =
@@ -20,12 +29,15 @@ public struct RPCMethod: Sendable {
 
   /// The request path: `/package.Service/Method`.
   public let path: String
+  /// How many messages a call carries.
+  public let kind: Kind
   /// Serves the method's calls.
   public let handler: Handler
 
   /// Creates a method.
-  public init(path: String, handler: @escaping Handler) {
+  public init(path: String, kind: Kind = .unary, handler: @escaping Handler) {
     self.path = path
+    self.kind = kind
     self.handler = handler
   }
 }

@@ -29,13 +29,8 @@ extension IDMethods {
   // MARK: - Segments
 
   /// Waits for the tag's generator where it must be looked up, then for its ids.
-  ///
-  /// - Parameter taken: what the call has already; the rest is waited for. Lost as a gap if the rest does not come.
-  func waitForSegment(
-    _ call: borrowing RPCCall, tag: Tag, count: Int64?, taken: IDRange? = nil
-  ) -> RPCOutcome {
-    let waiting = SegmentWait(
-      reply: call.answerLater(), deadline: self.patience(call), count: count, taken: taken.map { [$0] } ?? [])
+  func waitForSegment(_ call: borrowing RPCCall, tag: Tag, count: Int64?) -> RPCOutcome {
+    let waiting = SegmentWait(reply: call.answerLater(), deadline: self.patience(call), count: count)
     waiting.reply.onCancel { waiting.cancel() }
     let lookup = self.segments.generator(for: tag) { result in
       switch result {
@@ -53,12 +48,11 @@ extension IDMethods {
   }
 
   private func wait(for generator: SegmentGenerator, _ waiting: SegmentWait) {
-    let result = generator.enqueue(count: (waiting.count ?? 1) - waiting.taken.total) { result in
+    let result = generator.enqueue(count: waiting.count ?? 1) { result in
       switch result {
       case .success(let ranges):
-        let all = waiting.taken + ranges
-        self.meter.issued(segment: all.total)
-        waiting.succeed(Self.message(all, isBatch: waiting.count != nil))
+        self.meter.issued(segment: ranges.total)
+        waiting.succeed(Self.message(ranges, isBatch: waiting.count != nil))
       case .failure(let error): waiting.fail(error)
       }
     }
@@ -85,14 +79,12 @@ extension IDMethods {
     let reply: RPCReply
     let deadline: NIODeadline
     let count: Int64?
-    let taken: [IDRange]
     private let state = Mutex(State.unarmed)
 
-    init(reply: RPCReply, deadline: NIODeadline, count: Int64?, taken: [IDRange]) {
+    init(reply: RPCReply, deadline: NIODeadline, count: Int64?) {
       self.reply = reply
       self.deadline = deadline
       self.count = count
-      self.taken = taken
     }
 
     /// Calls `expire` at the deadline, and `giveUp` when the caller gives up. Replaces what an earlier stage had armed;
