@@ -12,12 +12,14 @@ final class RecordingObserver: RPCObserver {
     var opened = 0
     var closed = 0
     var completed: [String: Int] = [:]
+    var ends: [RPCConnectionEnd] = []
   }
 
   let state = Mutex(State())
 
   func connectionOpened() { self.state.withLock { $0.opened += 1 } }
   func connectionClosed() { self.state.withLock { $0.closed += 1 } }
+  func connectionEnded(by reason: RPCConnectionEnd) { self.state.withLock { $0.ends.append(reason) } }
   func completed(method: Int?, code: RPCStatus.Code, count: Int, nanoseconds: UInt64) {
     self.state.withLock { $0.completed["\(method ?? -1) \(code)", default: 0] += count }
   }
@@ -213,21 +215,21 @@ struct ServerTests {
     let loop = EmbeddedEventLoop()
     let channel = EmbeddedChannel(loop: loop)
     let handler = RPCConnectionHandler(
-      methods: [Self.echo], routes: Peer.routes, limits: limits, timeouts: RPCTimeouts(), observer: nil, eventLoop: loop
-    )
+      methods: [Self.echo], routes: RPCRoutes([Self.echo]), limits: limits, timeouts: RPCTimeouts(),
+      memory: RPCMemory(limit: 1 << 20, connections: 1), observer: nil, eventLoop: loop)
     try channel.pipeline.syncOperations.addHandler(handler)
     try channel.connect(to: SocketAddress(unixDomainSocketPath: "/quiet")).wait()
     try channel.writeInbound(ByteBuffer(bytes: connectionPreface + Peer.frame(FrameType.settings, 0, 0)))
-    let pings = (0..<40).flatMap { _ in Peer.frame(FrameType.ping, 0, 0, [UInt8](repeating: 0, count: 8)) }
+    let settings = (0..<40).flatMap { _ in Peer.frame(FrameType.settings, 0, 0) }
     var answers = 0
     for _ in 0..<5 {
       loop.advanceTime(by: .seconds(15))
-      try channel.writeInbound(ByteBuffer(bytes: pings))
+      try channel.writeInbound(ByteBuffer(bytes: settings))
     }
     while let bytes = try channel.readOutbound(as: ByteBuffer.self) {
-      answers += Self.count(FrameType.ping, in: Collector.State(bytes: bytes))
+      answers += Self.count(FrameType.settings, in: Collector.State(bytes: bytes))
     }
-    #expect(answers == 200)
+    #expect(answers == 2 + 200)
     _ = try channel.finish(acceptAlreadyClosed: true)
   }
 

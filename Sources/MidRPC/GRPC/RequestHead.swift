@@ -9,6 +9,9 @@ struct RequestHead: Hashable {
   /// The caller's timeout in nanoseconds, `UInt64.max` for none.
   var timeout: UInt64 = .max
 
+  /// Whether the method's calls carry many messages. Set by whoever knows the methods.
+  var isStreaming = false
+
   /// Breaks a rule of HTTP/2: the stream is reset.
   static let malformed: Int32 = -1
   /// A path that no method has.

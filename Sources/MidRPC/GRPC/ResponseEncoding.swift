@@ -42,6 +42,16 @@ enum ResponseEncoding {
     }
   }
 
+  /// How many bytes ``writeMessageHead(streamID:to:)`` writes: a frame's header and the message's prefix.
+  static let messageHeadSize = FrameHeader.size + prefixSize
+
+  /// Writes what comes before a message that is not its call's first. ``finishOpening(at:messageLength:in:)`` must
+  /// follow, for an opening that would end here.
+  static func writeMessageHead(streamID: UInt32, to output: inout ByteBuffer) {
+    output.writeFrameHeader(length: 0, type: FrameType.data, flags: 0, streamID: streamID)
+    output.writeRepeatingByte(0, count: Self.prefixSize)
+  }
+
   /// Fills in the lengths of an opening that was written at `start`, once its message is there.
   @inline(__always)
   static func finishOpening(at start: Int, messageLength: Int, in output: inout ByteBuffer) {
@@ -65,14 +75,22 @@ enum ResponseEncoding {
 
   /// Writes a response without a message: gRPC's "Trailers-Only".
   static func writeStatus(_ status: RPCStatus, streamID: UInt32, to output: inout ByteBuffer) {
-    var block: [UInt8] = [0x88]
-    block += Self.literal(indexedName: 31, "application/grpc")
-    block += Self.literal("grpc-status", String(status.code.rawValue))
+    let head = [0x88] + Self.literal(indexedName: 31, "application/grpc")
+    Self.writeHeaders(head + Self.fields(status), streamID: streamID, to: &output)
+  }
+
+  /// Writes the trailers of a call that failed after messages.
+  static func writeTrailers(_ status: RPCStatus, streamID: UInt32, to output: inout ByteBuffer) {
+    Self.writeHeaders(Self.fields(status), streamID: streamID, to: &output)
+  }
+
+  private static func fields(_ status: RPCStatus) -> [UInt8] {
+    var block = Self.literal("grpc-status", String(status.code.rawValue))
     if !status.message.isEmpty {
       block += Self.literal("grpc-message", Self.percentEncoded(status.message))
     }
     if status.code == .unimplemented { block += Self.literal("grpc-accept-encoding", "identity") }
-    Self.writeHeaders(block, streamID: streamID, to: &output)
+    return block
   }
 
   /// Writes a plain HTTP response without a body, for requests that are not gRPC.

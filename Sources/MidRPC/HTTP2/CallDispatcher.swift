@@ -1,26 +1,26 @@
 import NIOCore
 
-/// What became of a call that was handed over.
+/// What became of a message that was handed over.
 enum CallResult {
-  /// Its message was appended to the output.
+  /// The reply's message was appended to the output.
   case message
-  /// It failed; nothing of use was appended.
+  /// Its call failed; nothing of use was appended.
   case failure(RPCStatus)
   /// It will be answered later, by its stream number.
   case later
 }
 
-/// Where the connection's state machine hands complete calls. One synchronous call each, in the order of arrival.
+/// Where the connection's state machine hands complete messages. One synchronous call each, in the order of arrival.
 protocol CallDispatcher {
-  /// Serves a call of method `route`.
+  /// Serves a message of a call of method `route`.
   ///
   /// - Parameters:
   ///   - stream: names the call on this connection, for an answer that comes later.
-  ///   - timeout: the caller's patience in nanoseconds, `UInt64.max` for no limit.
+  ///   - deadline: when the caller stops waiting, in nanoseconds of the machine's clock, `UInt64.max` for never.
   ///   - message: the request's message, without prefix. Valid only during this call.
   ///   - output: takes the reply's message.
   mutating func dispatch(
-    route: Int, stream: UInt32, timeout: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
   ) -> CallResult
 
   /// A call failed before it reached its method, or without one (`route` nil).

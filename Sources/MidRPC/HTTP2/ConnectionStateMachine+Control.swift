@@ -22,8 +22,8 @@ extension ConnectionStateMachine {
       guard let slot = self.streams.find(frame.streamID) else { return try self.checkNotIdle(frame) }
       let window = Int(self.streams[slot].sendWindow) + increment
       guard increment > 0, window <= Self.maxWindow else {
-        self.drop(slot, dispatcher: &dispatcher)
-        return self.reset(frame.streamID, increment == 0 ? .protocolError : .flowControlError, output: &output)
+        let code: HTTP2ErrorCode = increment == 0 ? .protocolError : .flowControlError
+        return try self.drop(slot, resetting: code, dispatcher: &dispatcher, output: &output)
       }
       self.streams[slot].sendWindow = Int32(window)
       self.takeTurn(slot, output: &output)
@@ -35,7 +35,7 @@ extension ConnectionStateMachine {
   ) throws(ConnectionFault) {
     guard payload.count == 4 else { throw ConnectionFault(.frameSizeError, "RST_STREAM not of 4 bytes") }
     guard frame.streamID != 0 else { throw ConnectionFault(.protocolError, "RST_STREAM on stream 0") }
-    try self.countUnproductive()
+    try self.countReset()
     guard let slot = self.streams.find(frame.streamID) else { return try self.checkNotIdle(frame) }
     self.drop(slot, dispatcher: &dispatcher)
   }
@@ -79,6 +79,11 @@ extension ConnectionStateMachine {
     setting id: UInt16, value: Int, initialWindow: inout Int
   ) throws(ConnectionFault) {
     switch id {
+    case SettingID.headerTableSize:
+      if self.needsTableUpdate(for: value) {
+        self.owesTableUpdate = true
+        self.hasGivenUpTable = true
+      }
     case SettingID.enablePush:
       guard value <= 1 else { throw ConnectionFault(.protocolError, "SETTINGS_ENABLE_PUSH of \(value)") }
     case SettingID.initialWindowSize:
@@ -92,8 +97,8 @@ extension ConnectionStateMachine {
       }
       self.peerMaxFrameSize = value
     default:
-      // Our header blocks use no dynamic table, so its size means nothing to us; we push nothing; our header lists
-      // are far below any limit. Unknown settings are ignored: RFC 9113, section 6.5.2.
+      // We open no streams, and our header lists are far below any limit. Unknown settings are ignored: RFC 9113,
+      // section 6.5.2.
       break
     }
   }
@@ -112,7 +117,7 @@ extension ConnectionStateMachine {
       let window = Int(stream.sendWindow) + change
       overflows = overflows || window > Self.maxWindow
       stream.sendWindow = Int32(clamping: window)
-      if stream.hasSentHeaders && !stream.isInTurn && window > 0 {
+      if stream.isHeld && !stream.isInTurn && window > 0 {
         stream.isInTurn = true
         movable.append(stream.id)
       }
@@ -129,6 +134,7 @@ extension ConnectionStateMachine {
     try self.countUnproductive()
     let data = UInt64(bigEndian: payload.loadUnaligned(as: UInt64.self))
     if !frame.has(FrameFlags.ack) {
+      try self.countPing()
       output.writePing(data, acknowledge: true)
     } else if data == Self.drainPing && self.phase == .draining {
       self.sendFinalGoAway(output: &output)
@@ -149,12 +155,14 @@ extension ConnectionStateMachine {
     try self.countUnproductive()
     guard payload.count == 5 else {
       if let slot = self.streams.find(frame.streamID) { self.drop(slot, dispatcher: &dispatcher) }
-      return self.reset(frame.streamID, .frameSizeError, output: &output)
+      return try self.reset(frame.streamID, .frameSizeError, output: &output)
     }
   }
 
   /// The PING that tells when the peer has seen the first GOAWAY.
   static let drainPing: UInt64 = 0x6d69_6420_6472_6e21
+
+  private static let keepalivePing: UInt64 = 0x6d69_6420_6b65_6570
 
   /// Begins a graceful stop: says that the connection will close, and goes on serving what is under way by then.
   mutating func beginDrain(output: inout ByteBuffer) {
@@ -175,6 +183,15 @@ extension ConnectionStateMachine {
     self.phase = .lastCalls
     output.writeGoAway(lastStreamID: self.lastStreamID, code: .noError, debug: "shutting down")
   }
+
+  /// Asks whether the peer is there. Its answer is only counted as bytes that have come.
+  mutating func sendKeepalive(output: inout ByteBuffer) {
+    guard self.phase != .closed else { return }
+    output.writePing(Self.keepalivePing, acknowledge: false)
+  }
+
+  /// Whether a graceful stop is under way.
+  var isDraining: Bool { self.phase == .draining || self.phase == .lastCalls }
 
   /// Whether a graceful stop is complete: no call is under way any more.
   var isDrained: Bool { self.phase == .lastCalls && self.streams.count == 0 }

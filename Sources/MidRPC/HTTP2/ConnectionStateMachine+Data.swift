@@ -24,17 +24,13 @@ extension ConnectionStateMachine {
       return try self.receiveStrayData(frame, output: &output)
     }
     guard !self.streams[slot].isRemoteClosed else {
-      try self.countUnproductive()
-      self.drop(slot, dispatcher: &dispatcher)
-      return self.reset(frame.streamID, .streamClosed, output: &output)
+      return try self.drop(slot, resetting: .streamClosed, dispatcher: &dispatcher, output: &output)
     }
     guard frame.length <= Int(self.streams[slot].receiveWindow) else {
-      try self.countUnproductive()
-      self.drop(slot, dispatcher: &dispatcher)
-      return self.reset(frame.streamID, .flowControlError, output: &output)
+      return try self.drop(slot, resetting: .flowControlError, dispatcher: &dispatcher, output: &output)
     }
-    if frame.has(FrameFlags.endStream) && !self.streams[slot].hasBody {
-      self.finishRequest(slot, data, dispatcher: &dispatcher, output: &output)
+    if frame.has(FrameFlags.endStream) && !self.streams[slot].hasBody && !self.streams[slot].isStreaming {
+      try self.finishRequest(slot, data, dispatcher: &dispatcher, output: &output)
     } else {
       try self.buffer(data, frame, slot: slot, dispatcher: &dispatcher, output: &output)
     }
@@ -47,10 +43,10 @@ extension ConnectionStateMachine {
     }
     try self.countUnproductive()
     if frame.streamID > self.lastStreamID || self.recentResets.contains(frame.streamID) { return }
-    self.reset(frame.streamID, .streamClosed, output: &output)
+    try self.reset(frame.streamID, .streamClosed, output: &output)
   }
 
-  /// Keeps a part of a message until the rest has come.
+  /// Keeps what has come of a message until the rest has come, or until its turn.
   @inline(never)
   private mutating func buffer<Dispatcher: CallDispatcher>(
     _ data: UnsafeRawBufferPointer, _ frame: FrameHeader, slot: Int,
@@ -59,37 +55,53 @@ extension ConnectionStateMachine {
     let streamID = frame.streamID
     if data.isEmpty && !frame.has(FrameFlags.endStream) { try self.countUnproductive() }
     self.streams[slot].receiveWindow -= Int32(frame.length)
+    if frame.has(FrameFlags.endStream) { self.streams[slot].isRemoteClosed = true }
     // A request that is refused anyway is read to its end and thrown away.
-    if self.streams[slot].route >= 0 {
+    if self.streams[slot].route >= 0 && !data.isEmpty {
       self.streams[slot].hasBody = true
-      self.bodies[streamID, default: []].append(contentsOf: data)
+      self.bodies[streamID, default: MessageBuffer()].append(data)
       self.bufferedBytes += data.count
       self.receiveCredit -= data.count
-      if self.refuseOverlong(slot, dispatcher: &dispatcher, output: &output) { return }
     }
+    if self.streams[slot].isStreaming {
+      return try self.receiveMessages(
+        streamID, bytes: data.count, isLast: frame.has(FrameFlags.endStream), dispatcher: &dispatcher, output: &output)
+    }
+    if try self.refuseOverlong(slot, dispatcher: &dispatcher, output: &output) { return }
     if frame.has(FrameFlags.endStream) {
-      self.finishBufferedRequest(slot, dispatcher: &dispatcher, output: &output)
-    } else if Int(self.streams[slot].receiveWindow) < self.limits.streamWindow / 2 {
-      output.writeWindowUpdate(
-        streamID: streamID, increment: self.limits.streamWindow - Int(self.streams[slot].receiveWindow))
-      self.streams[slot].receiveWindow = Int32(clamping: self.limits.streamWindow)
+      try self.finishBufferedRequest(slot, dispatcher: &dispatcher, output: &output)
+    } else {
+      if Int(self.streams[slot].receiveWindow) < self.limits.streamWindow / 2 {
+        output.writeWindowUpdate(
+          streamID: streamID, increment: self.limits.streamWindow - Int(self.streams[slot].receiveWindow))
+        self.streams[slot].receiveWindow = Int32(clamping: self.limits.streamWindow)
+      }
+      try self.refuseWhereStuck(dispatcher: &dispatcher, output: &output)
     }
+  }
+
+  /// Makes room where half-sent requests have used the connection's window up.
+  func isWindowUsedUp() -> Bool { self.receiveWindow == 0 && self.receiveCredit == 0 }
+
+  mutating func refuseWhereStuck<Dispatcher: CallDispatcher>(
+    dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    guard self.isWindowUsedUp() else { return }
+    try self.refuseLargestHalfSent(dispatcher: &dispatcher, output: &output)
   }
 
   /// Answers a request whose prefix announces more than the limit, or that has gone past it, without reading the rest.
   private mutating func refuseOverlong<Dispatcher: CallDispatcher>(
     _ slot: Int, dispatcher: inout Dispatcher, output: inout ByteBuffer
-  ) -> Bool {
+  ) throws(ConnectionFault) -> Bool {
     let stream = self.streams[slot]
     guard let body = self.bodies[stream.id], body.count >= ResponseEncoding.prefixSize else { return false }
     let announced = body.withUnsafeBytes { Self.messageLength($0) }
     let limit = self.limits.maxMessageBytes
     guard announced > limit || body.count > limit + ResponseEncoding.prefixSize else { return false }
-    self.refuse(
-      slot, Self.overlong(max(announced, body.count - ResponseEncoding.prefixSize), limit: limit),
-      dispatcher: &dispatcher, output: &output)
+    let status = Self.overlong(max(announced, body.count - ResponseEncoding.prefixSize), limit: limit)
     // The client may stop sending: RFC 9113, section 8.1.
-    self.reset(stream.id, .noError, output: &output)
+    try self.refuse(slot, status, dispatcher: &dispatcher, output: &output)
     return true
   }
 
@@ -104,70 +116,56 @@ extension ConnectionStateMachine {
   /// The client's END_STREAM came after parts of the message.
   mutating func finishBufferedRequest<Dispatcher: CallDispatcher>(
     _ slot: Int, dispatcher: inout Dispatcher, output: inout ByteBuffer
-  ) {
+  ) throws(ConnectionFault) {
     let body = self.takeBody(slot)
-    body.withUnsafeBytes { self.finishRequest(slot, $0, dispatcher: &dispatcher, output: &output) }
+    let outcome = body.withUnsafeBytes { bytes in
+      Result { () throws(ConnectionFault) in
+        try self.finishRequest(slot, bytes, dispatcher: &dispatcher, output: &output)
+      }
+    }
+    try outcome.get()
   }
 
-  mutating func takeBody(_ slot: Int) -> [UInt8] {
-    guard self.streams[slot].hasBody else { return [] }
+  mutating func takeBody(_ slot: Int) -> MessageBuffer {
+    guard self.streams[slot].hasBody else { return MessageBuffer() }
     self.streams[slot].hasBody = false
-    let body = self.bodies.removeValue(forKey: self.streams[slot].id) ?? []
+    let body = self.bodies.removeValue(forKey: self.streams[slot].id) ?? MessageBuffer()
     self.bufferedBytes -= body.count
     self.receiveCredit += body.count
     return body
-  }
-
-  /// Half-sent requests have used up the connection's whole window: none of them could ever go on. Refuses the largest
-  /// of them (the newest of equals), so that its bytes can be given back; its caller may safely try again.
-  ///
-  /// Requests that only lack END_STREAM need no window and are spared. What then stands still is ended by its caller:
-  /// by the deadline that it set, or with its connection.
-  @inline(never)
-  mutating func refuseLargestHalfSent<Dispatcher: CallDispatcher>(
-    dispatcher: inout Dispatcher, output: inout ByteBuffer
-  ) throws(ConnectionFault) {
-    var largest: (bytes: Int, streamID: UInt32) = (0, 0)
-    for (streamID, body) in self.bodies where (body.count, streamID) > largest {
-      let length = body.withUnsafeBytes { $0.count < ResponseEncoding.prefixSize ? .max : Self.messageLength($0) }
-      if body.count - ResponseEncoding.prefixSize < length { largest = (body.count, streamID) }
-    }
-    guard largest.bytes > 0, let slot = self.streams.find(largest.streamID) else { return }
-    try self.countUnproductive()
-    self.drop(slot, dispatcher: &dispatcher)
-    self.reset(largest.streamID, .refusedStream, output: &output)
   }
 
   /// The request has come whole: `body` is a prefix and a message. Hands it over and writes what came of it.
   @inline(__always)
   mutating func finishRequest<Dispatcher: CallDispatcher>(
     _ slot: Int, _ body: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
-  ) {
+  ) throws(ConnectionFault) {
+    self.streams[slot].isRemoteClosed = true
     let route = self.streams[slot].route
     guard route >= 0, body.count >= ResponseEncoding.prefixSize, body[0] == 0,
       Self.messageLength(body) == body.count - ResponseEncoding.prefixSize,
       body.count - ResponseEncoding.prefixSize <= self.limits.maxMessageBytes,
       self.streams[slot].contentLength < 0 || Int(self.streams[slot].contentLength) == body.count
     else {
-      return self.refuseRequest(slot, body, dispatcher: &dispatcher, output: &output)
+      return try self.refuseRequest(slot, body, dispatcher: &dispatcher, output: &output)
     }
     let message = UnsafeRawBufferPointer(rebasing: body[ResponseEncoding.prefixSize...])
     let streamID = self.streams[slot].id
     let start = output.writerIndex
     ResponseEncoding.writeOpening(streamID: streamID, to: &output)
     let result = dispatcher.dispatch(
-      route: Int(route), stream: streamID, timeout: self.streams[slot].timeout, message: message, output: &output)
+      route: Int(route), stream: streamID, deadline: self.streams[slot].deadline, message: message, output: &output)
     switch result {
     case .message:
       let length = output.writerIndex - start - ResponseEncoding.openingSize
-      self.finishResponse(slot, start: start, messageLength: length, output: &output)
+      try self.finishResponse(slot, start: start, messageLength: length, output: &output)
     case .failure(let status):
       output.moveWriterIndex(to: start)
-      ResponseEncoding.writeStatus(status, streamID: streamID, to: &output)
+      self.writeStatus(status, streamID: streamID, to: &output)
       self.answered(slot)
     case .later:
       output.moveWriterIndex(to: start)
-      self.streams[slot].isRemoteClosed = true
+      self.streams[slot].isAwaitingReply = true
     }
   }
 
@@ -175,13 +173,11 @@ extension ConnectionStateMachine {
   @inline(never)
   private mutating func refuseRequest<Dispatcher: CallDispatcher>(
     _ slot: Int, _ body: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
-  ) {
-    let prefix = ResponseEncoding.prefixSize
+  ) throws(ConnectionFault) {
     let stream = self.streams[slot]
     // Malformed: RFC 9113, section 8.1.1. Requests that are refused by their head are not counted, so not judged.
     if stream.route >= 0, stream.contentLength >= 0, Int(stream.contentLength) != body.count {
-      self.drop(slot, dispatcher: &dispatcher)
-      return self.reset(stream.id, .protocolError, output: &output)
+      return try self.drop(slot, resetting: .protocolError, dispatcher: &dispatcher, output: &output)
     }
     let status: RPCStatus
     switch stream.route {
@@ -196,20 +192,25 @@ extension ConnectionStateMachine {
     case RequestHead.unknownCompression:
       status = RPCStatus(.unimplemented, "unknown grpc-encoding; only identity is known")
     default:
-      if body.count < prefix {
-        status = RPCStatus(.internalError, body.isEmpty ? "a unary call without a message" : "a message cut short")
-      } else if body[0] == 1 {
-        status = RPCStatus(.unimplemented, "compressed messages are not taken; only identity is known")
-      } else if body[0] != 0 {
-        status = RPCStatus(.internalError, "a message prefix that starts with \(body[0])")
-      } else if Self.messageLength(body) > self.limits.maxMessageBytes {
-        status = Self.overlong(Self.messageLength(body), limit: self.limits.maxMessageBytes)
-      } else if Self.messageLength(body) > body.count - prefix {
-        status = RPCStatus(.internalError, "a message cut short")
-      } else {
-        status = RPCStatus(.internalError, "more than one message in a unary call")
-      }
+      status = self.judgeMessage(body) ?? RPCStatus(.internalError, "more than one message in a unary call")
     }
-    self.refuse(slot, status, dispatcher: &dispatcher, output: &output)
+    try self.refuse(slot, status, dispatcher: &dispatcher, output: &output)
+  }
+
+  /// What is wrong with the message that `body` begins with, or nil.
+  func judgeMessage(_ body: UnsafeRawBufferPointer) -> RPCStatus? {
+    let prefix = ResponseEncoding.prefixSize
+    guard body.count >= prefix else {
+      return RPCStatus(.internalError, body.isEmpty ? "a unary call without a message" : "a message cut short")
+    }
+    guard body[0] != 1 else {
+      return RPCStatus(.unimplemented, "compressed messages are not taken; only identity is known")
+    }
+    guard body[0] == 0 else { return RPCStatus(.internalError, "a message prefix that starts with \(body[0])") }
+    let length = Self.messageLength(body)
+    guard length <= self.limits.maxMessageBytes else {
+      return Self.overlong(length, limit: self.limits.maxMessageBytes)
+    }
+    return length > body.count - prefix ? RPCStatus(.internalError, "a message cut short") : nil
   }
 }

@@ -86,23 +86,36 @@ extension ConnectionStateMachine {
     if streamID > self.lastStreamID + 2 { self.skip(upTo: streamID) }
     self.lastStreamID = streamID
     guard self.streams.count < self.limits.maxConcurrentStreams else {
-      try self.countUnproductive()
-      return self.reset(streamID, .refusedStream, output: &output)
+      return try self.reset(streamID, .refusedStream, output: &output)
     }
     guard head.route != RequestHead.malformed else {
-      try self.countUnproductive()
-      return self.reset(streamID, .protocolError, output: &output)
+      return try self.reset(streamID, .protocolError, output: &output)
     }
     var stream = StreamState()
     stream.id = streamID
     stream.route = head.route
-    stream.timeout = head.timeout
+    stream.deadline = head.timeout == .max ? .max : self.now.addingClamped(head.timeout)
+    stream.movedAt = self.now
+    stream.isStreaming = head.isStreaming
     stream.contentLength = head.contentLength
     stream.sendWindow = Int32(clamping: self.peerInitialWindow)
     stream.receiveWindow = Int32(clamping: self.limits.streamWindow)
     self.streams.insert(stream)
     if endsStream, let slot = self.streams.find(streamID) {
-      self.finishRequest(slot, UnsafeRawBufferPointer(start: nil, count: 0), dispatcher: &dispatcher, output: &output)
+      try self.finishWithoutMessage(slot, dispatcher: &dispatcher, output: &output)
+    }
+  }
+
+  /// END_STREAM came with HEADERS: for a unary call that is an error, a call of many messages may have none.
+  @inline(never)
+  private mutating func finishWithoutMessage<Dispatcher: CallDispatcher>(
+    _ slot: Int, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    if self.streams[slot].isStreaming {
+      let streamID = self.streams[slot].id
+      try self.receiveMessages(streamID, bytes: 0, isLast: true, dispatcher: &dispatcher, output: &output)
+    } else {
+      try self.finishBufferedRequest(slot, dispatcher: &dispatcher, output: &output)
     }
   }
 
@@ -118,7 +131,8 @@ extension ConnectionStateMachine {
   /// The way of a block whose meaning is not known yet: off the hot path.
   @inline(never)
   private mutating func decodeHead(_ block: UnsafeRawBufferPointer) throws(ConnectionFault) -> RequestHead {
-    let head = RequestHead(try self.decode(block), routes: self.routes)
+    var head = RequestHead(try self.decode(block), routes: self.routes)
+    head.isStreaming = self.streamingRoutes.contains(head.route)
     self.knownBlocks.decoded(block, as: head)
     return head
   }
@@ -153,10 +167,8 @@ extension ConnectionStateMachine {
       throw ConnectionFault(.streamClosed, "HEADERS on stream \(streamID) after its end")
     }
     guard endsStream, RequestHead.areTrailers(headers) else {
-      try self.countUnproductive()
-      self.drop(slot, dispatcher: &dispatcher)
-      return self.reset(streamID, .protocolError, output: &output)
+      return try self.drop(slot, resetting: .protocolError, dispatcher: &dispatcher, output: &output)
     }
-    self.finishBufferedRequest(slot, dispatcher: &dispatcher, output: &output)
+    try self.finishWithoutMessage(slot, dispatcher: &dispatcher, output: &output)
   }
 }

@@ -1,165 +1,197 @@
 import NIOCore
 
-/// What goes out: replies now and later, and the peer's flow control. Source: RFC 9113, section 5.2.
+/// What goes out: replies now and later, statuses and resets.
 extension ConnectionStateMachine {
-  /// Ends a response whose opening and message stand in the output from `start` on.
+  /// Ends a unary response whose opening and message stand in the output from `start` on.
   @inline(__always)
-  mutating func finishResponse(_ slot: Int, start: Int, messageLength: Int, output: inout ByteBuffer) {
+  mutating func finishResponse(
+    _ slot: Int, start: Int, messageLength: Int, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
     let dataLength = messageLength + ResponseEncoding.prefixSize
-    let fits =
-      dataLength <= self.sendWindow && dataLength <= Int(self.streams[slot].sendWindow)
-      && dataLength <= self.peerMaxFrameSize && self.heldOrder.isEmpty
     ResponseEncoding.finishOpening(at: start, messageLength: messageLength, in: &output)
-    if fits {
+    if self.mayLeave(dataLength, slot) {
       self.sendWindow -= dataLength
       ResponseEncoding.writeClosing(streamID: self.streams[slot].id, to: &output)
+      if self.owesTableUpdate { self.writeTableUpdate(at: start, to: &output) }
       self.answered(slot)
     } else {
-      self.hold(slot, start: start, dataLength: dataLength, output: &output)
+      try self.hold(
+        slot, start: start, dataStart: start + ResponseEncoding.headersFrameSize, dataLength: dataLength,
+        endsCall: true, output: &output)
     }
+  }
+
+  /// Ends one message of many. Its head stands in the output from `start` on, with the response's HEADERS before it
+  /// where it is the first.
+  mutating func finishMessage(
+    _ slot: Int, start: Int, messageStart: Int, messageLength: Int, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    let dataLength = messageLength + ResponseEncoding.prefixSize
+    let dataStart = messageStart - ResponseEncoding.messageHeadSize
+    ResponseEncoding.finishOpening(
+      at: dataStart - ResponseEncoding.headersFrameSize, messageLength: messageLength, in: &output)
+    if self.mayLeave(dataLength, slot) {
+      self.sendWindow -= dataLength
+      self.streams[slot].sendWindow -= Int32(dataLength)
+      self.streams[slot].hasSentHeaders = true
+      self.streams[slot].movedAt = self.now
+      self.progressed()
+      if self.owesTableUpdate && dataStart > start { self.writeTableUpdate(at: start, to: &output) }
+    } else {
+      try self.hold(slot, start: start, dataStart: dataStart, dataLength: dataLength, endsCall: false, output: &output)
+    }
+  }
+
+  @inline(__always)
+  private func mayLeave(_ dataLength: Int, _ slot: Int) -> Bool {
+    dataLength <= self.sendWindow && dataLength <= Int(self.streams[slot].sendWindow)
+      && dataLength <= self.peerMaxFrameSize && self.heldOrder.isEmpty
   }
 
   /// A method's call was answered in full, OK or not: its stream is over.
   @inline(__always)
   mutating func answered(_ slot: Int) {
     self.streams.remove(at: slot)
-    self.unproductiveFrames = 0
+    self.progressed()
   }
 
-  /// Takes a response back that can't leave at once, and sends as much of it as the windows allow.
-  @inline(never)
-  private mutating func hold(_ slot: Int, start: Int, dataLength: Int, output: inout ByteBuffer) {
-    let streamID = self.streams[slot].id
-    var data = ByteBuffer()
-    if let rest = output.getSlice(at: output.writerIndex - dataLength, length: dataLength) {
-      data.writeImmutableBuffer(rest)
-    }
-    output.moveWriterIndex(to: start + ResponseEncoding.headersFrameSize)
-    self.streams[slot].isRemoteClosed = true
-    self.streams[slot].hasSentHeaders = true
-    self.held[streamID] = HeldResponse(data: data)
-    self.takeTurn(slot, output: &output)
-  }
+  // MARK: - Later
 
-  /// Lines a held response up for the connection's window, if its own stream's window lets it move.
-  mutating func takeTurn(_ slot: Int, output: inout ByteBuffer) {
-    let stream = self.streams[slot]
-    guard stream.hasSentHeaders, !stream.isInTurn, stream.sendWindow > 0 else { return }
-    self.streams[slot].isInTurn = true
-    self.heldOrder.append(stream.id)
-    self.pump(output: &output)
-  }
-
-  /// Sends what the connection's window allows of the responses that stand in line, a frame of each in turn.
-  ///
-  /// Those that their own stream's window blocks are not in line, so every step sends something or takes one out:
-  /// a peer that opens windows byte by byte costs no walk over all that is held.
-  mutating func pump(output: inout ByteBuffer) {
-    var turn = 0
-    while turn < self.heldOrder.count, self.sendWindow > 0 {
-      let streamID = self.heldOrder[turn]
-      turn += 1
-      guard var response = self.held[streamID], let slot = self.streams.find(streamID) else { continue }
-      let room = min(self.sendWindow, Int(self.streams[slot].sendWindow), self.peerMaxFrameSize)
-      guard room > 0 else {  // A SETTINGS frame has lowered its window.
-        self.streams[slot].isInTurn = false
-        continue
-      }
-      let length = min(room, response.data.readableBytes)
-      if let part = response.data.readSlice(length: length) {
-        output.writeFrameHeader(length: length, type: FrameType.data, flags: 0, streamID: streamID)
-        output.writeImmutableBuffer(part)
-      }
-      self.sendWindow -= length
-      self.streams[slot].sendWindow -= Int32(length)
-      if response.data.readableBytes == 0 {
-        ResponseEncoding.writeClosing(streamID: streamID, to: &output)
-        self.held[streamID] = nil
-        self.answered(slot)
-      } else {
-        self.held[streamID] = response
-        self.streams[slot].isInTurn = self.streams[slot].sendWindow > 0
-        if self.streams[slot].isInTurn { self.heldOrder.append(streamID) }
-      }
-    }
-    self.heldOrder.removeFirst(turn)
-  }
-
-  /// Answers a call that was left for later. Nothing happens when the call is gone by now.
+  /// Answers a message that was left for later. Nothing happens when its call is gone by now.
   ///
   /// - Returns: Whether the answer was taken.
-  mutating func reply(
-    stream streamID: UInt32, message: some Sequence<UInt8>, output: inout ByteBuffer
+  mutating func reply<Dispatcher: CallDispatcher>(
+    stream streamID: UInt32, message: some Sequence<UInt8>, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) -> Bool {
-    guard let slot = self.awaitingReply(streamID) else { return false }
+    guard let slot = self.streams.find(streamID), self.streams[slot].isAwaitingReply else { return false }
+    self.streams[slot].isAwaitingReply = false
     let start = output.writerIndex
-    ResponseEncoding.writeOpening(streamID: streamID, to: &output)
+    if self.streams[slot].hasSentHeaders {
+      ResponseEncoding.writeMessageHead(streamID: streamID, to: &output)
+    } else {
+      ResponseEncoding.writeOpening(streamID: streamID, to: &output)
+    }
+    let messageStart = output.writerIndex
     let length = output.writeBytes(message)
-    self.finishResponse(slot, start: start, messageLength: length, output: &output)
+    do throws(ConnectionFault) {
+      if self.streams[slot].isStreaming {
+        try self.finishMessage(slot, start: start, messageStart: messageStart, messageLength: length, output: &output)
+        self.ready.append(streamID)
+        try self.serveReady(dispatcher: &dispatcher, output: &output)
+        self.returnConnectionCredit(output: &output)
+      } else {
+        try self.finishResponse(slot, start: start, messageLength: length, output: &output)
+      }
+    } catch {
+      self.fail(error, dispatcher: &dispatcher, output: &output)
+    }
     return true
   }
 
   /// Ends a call that was left for later with a status other than OK. Nothing happens when the call is gone by now.
   ///
   /// - Returns: Whether the answer was taken.
-  mutating func fail(stream streamID: UInt32, status: RPCStatus, output: inout ByteBuffer) -> Bool {
-    guard let slot = self.awaitingReply(streamID) else { return false }
-    ResponseEncoding.writeStatus(status, streamID: streamID, to: &output)
-    self.answered(slot)
+  mutating func fail<Dispatcher: CallDispatcher>(
+    stream streamID: UInt32, status: RPCStatus, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) -> Bool {
+    guard let slot = self.streams.find(streamID), self.streams[slot].isAwaitingReply else { return false }
+    self.streams[slot].isAwaitingReply = false
+    self.progressed()
+    do throws(ConnectionFault) {
+      try self.end(slot, status, output: &output)
+      self.returnConnectionCredit(output: &output)
+    } catch {
+      self.fail(error, dispatcher: &dispatcher, output: &output)
+    }
     return true
   }
 
-  private func awaitingReply(_ streamID: UInt32) -> Int? {
-    guard let slot = self.streams.find(streamID) else { return nil }
-    return self.streams[slot].isRemoteClosed && !self.streams[slot].hasSentHeaders ? slot : nil
-  }
+  // MARK: - Ends
 
-  /// Answers a request with a status before it reaches a method. That moves no call forward: the count of unproductive
-  /// frames stays.
+  /// Answers a request with a status without a word of its method, and has the peer stop sending: RFC 9113, section 8.1.
+  /// That moves no call forward: the count of unproductive frames stays.
   mutating func refuse<Dispatcher: CallDispatcher>(
     _ slot: Int, _ status: RPCStatus, dispatcher: inout Dispatcher, output: inout ByteBuffer
-  ) {
-    let stream = self.streams[slot]
-    _ = self.takeBody(slot)
-    ResponseEncoding.writeStatus(status, streamID: stream.id, to: &output)
-    dispatcher.rejected(route: stream.route >= 0 ? Int(stream.route) : nil, code: status.code)
-    self.streams.remove(at: slot)
+  ) throws(ConnectionFault) {
+    let route = self.streams[slot].route
+    dispatcher.rejected(route: route >= 0 ? Int(route) : nil, code: status.code)
+    try self.end(slot, status, output: &output)
   }
 
   mutating func refuseHTTP<Dispatcher: CallDispatcher>(
     _ slot: Int, _ code: String, allow: String?, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) {
+    let start = output.writerIndex
     ResponseEncoding.writeHTTPStatus(code, allow: allow, streamID: self.streams[slot].id, to: &output)
+    if self.owesTableUpdate { self.writeTableUpdate(at: start, to: &output) }
     dispatcher.rejected(route: nil, code: .unknown)
+    self.forgivePings()
     self.streams.remove(at: slot)
   }
 
   /// Writes RST_STREAM, and remembers the stream so that what the peer sent before it knew is ignored.
-  mutating func reset(_ streamID: UInt32, _ code: HTTP2ErrorCode, output: inout ByteBuffer) {
+  mutating func reset(
+    _ streamID: UInt32, _ code: HTTP2ErrorCode, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
     output.writeResetStream(streamID: streamID, code: code)
     if self.recentResets.count >= 64 { self.recentResets.removeFirst() }
     self.recentResets.append(streamID)
+    try self.countReset()
+  }
+
+  /// Forgets a stream that ends without an answer, and tells the peer.
+  mutating func drop<Dispatcher: CallDispatcher>(
+    _ slot: Int, resetting code: HTTP2ErrorCode, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    let streamID = self.streams[slot].id
+    self.drop(slot, dispatcher: &dispatcher)
+    try self.reset(streamID, code, output: &output)
   }
 
   /// Forgets a stream that ends without an answer.
   mutating func drop<Dispatcher: CallDispatcher>(_ slot: Int, dispatcher: inout Dispatcher) {
     let stream = self.streams[slot]
     _ = self.takeBody(slot)
-    if stream.isRemoteClosed && !stream.hasSentHeaders { dispatcher.cancelled(stream: stream.id) }
-    if stream.hasSentHeaders { self.held[stream.id] = nil }
-    if stream.isInTurn { self.heldOrder.removeAll { $0 == stream.id } }
-    self.streams.remove(at: slot)
+    if stream.isAwaitingReply { dispatcher.cancelled(stream: stream.id) }
+    self.forget(slot)
   }
 
-  /// Gives the peer back what it has sent and we have done with, once that is as much as what it has left.
+  // MARK: - Header blocks
+
+  func needsTableUpdate(for size: Int) -> Bool { size < 4096 && !self.hasGivenUpTable }
+
+  /// Puts a dynamic table size update, to 0, in front of the header block of the HEADERS frame at `start`.
   ///
-  /// Bytes of half-sent requests are given back when the request is complete or dropped, not before. So the window
-  /// itself bounds what they take in memory, and a peer that keeps to it never breaks a rule.
-  @inline(__always)
-  mutating func returnConnectionCredit(output: inout ByteBuffer) {
-    guard self.receiveCredit >= self.receiveWindow, self.receiveCredit > 0, self.phase != .closed else { return }
-    output.writeWindowUpdate(streamID: 0, increment: self.receiveCredit)
-    self.receiveWindow += self.receiveCredit
-    self.receiveCredit = 0
+  /// Our blocks never use the table, but a peer that lowers its size may insist on hearing that we know. Once said, no
+  /// later change asks for it again. Source: RFC 7541, section 4.2.
+  @inline(never)
+  mutating func writeTableUpdate(at start: Int, to output: inout ByteBuffer) {
+    self.owesTableUpdate = false
+    let block = start + FrameHeader.size
+    guard let head = output.getInteger(at: start, as: UInt32.self),
+      let rest = output.getSlice(at: block, length: output.writerIndex - block)
+    else { return }
+    output.setInteger(head &+ 1 << 8, at: start)
+    output.moveWriterIndex(to: block)
+    output.writeInteger(UInt8(0x20))
+    output.writeImmutableBuffer(rest)
+  }
+
+  mutating func writeStatus(_ status: RPCStatus, streamID: UInt32, to output: inout ByteBuffer) {
+    let start = output.writerIndex
+    ResponseEncoding.writeStatus(status, streamID: streamID, to: &output)
+    if self.owesTableUpdate { self.writeTableUpdate(at: start, to: &output) }
+  }
+
+  mutating func writeTrailers(_ status: RPCStatus, streamID: UInt32, to output: inout ByteBuffer) {
+    let start = output.writerIndex
+    ResponseEncoding.writeTrailers(status, streamID: streamID, to: &output)
+    if self.owesTableUpdate { self.writeTableUpdate(at: start, to: &output) }
+  }
+
+  mutating func writeClosing(streamID: UInt32, to output: inout ByteBuffer) {
+    let start = output.writerIndex
+    ResponseEncoding.writeClosing(streamID: streamID, to: &output)
+    if self.owesTableUpdate { self.writeTableUpdate(at: start, to: &output) }
   }
 }

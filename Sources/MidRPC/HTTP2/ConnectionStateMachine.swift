@@ -1,16 +1,17 @@
 import NIOCore
 import NIOHPACK
 
-/// The server's side of one HTTP/2 connection that carries unary gRPC calls: bytes in, bytes out.
+/// The server's side of one HTTP/2 connection that carries gRPC calls with one reply for each message: bytes in, bytes out.
 ///
 /// No socket, clock, lock or thread inside: ``receive(_:dispatcher:output:)`` takes whatever arrived, hands complete
-/// calls to the dispatcher, and appends what is to be sent. How the input is cut into pieces makes no difference to the
-/// output. `ByteBuffer` is used as a growable array of bytes, nothing else of NIO is.
+/// messages to the dispatcher, and appends what is to be sent; ``now`` is set from outside. How the input is cut into
+/// pieces makes no difference to the output. `ByteBuffer` is used as a growable array of bytes, nothing else of NIO is.
 ///
 /// Frames are dealt with in place. A call whose HEADERS repeat known bytes and whose message comes in one DATA frame
 /// takes no allocation, no HPACK decoding and no copy. Sources: RFC 9113, RFC 7541, gRPC's `PROTOCOL-HTTP2.md`.
 ///
-/// The rules stand in extensions: `+Headers`, `+Data`, `+Control` for frames that come in, `+Responses` for what goes out.
+/// The rules stand in extensions: `+Headers`, `+Data`, `+Control` for frames that come in, `+Messages` for calls of many
+/// messages, `+Responses` and `+Held` for what goes out, `+Limits` for what a peer may cost.
 struct ConnectionStateMachine {
   /// How far the connection has come.
   enum Phase: Hashable {
@@ -36,11 +37,16 @@ struct ConnectionStateMachine {
   struct HeldResponse {
     /// The rest of the DATA frames' contents.
     var data: ByteBuffer
+    /// Whether the trailers follow.
+    var endsCall: Bool
   }
 
   let limits: RPCLimits
   let routes: [String: Int32]
+  let streamingRoutes: Set<Int32>
 
+  /// The time, in nanoseconds of a clock that never goes back. To be set before bytes are taken.
+  var now: UInt64 = 0
   var phase = Phase.awaitingPreface
   var leftover: [UInt8] = []
   var decoder: HPACKDecoder
@@ -53,9 +59,12 @@ struct ConnectionStateMachine {
   /// Numbers that the peer has left out lately.
   var skippedStreams: [Range<UInt32>] = []
   var unproductiveFrames = 0
+  var resets = 0
+  var lastPing: UInt64?
+  var pingStrikes = 0
 
-  /// Requests whose message has not come whole, by stream.
-  var bodies: [UInt32: [UInt8]] = [:]
+  /// Messages that have not come whole, or not had their turn, by stream.
+  var bodies: [UInt32: MessageBuffer] = [:]
   var bufferedBytes = 0
 
   /// What we let the peer send on the connection, and what we owe it of that: together with the bytes that are buffered,
@@ -68,17 +77,31 @@ struct ConnectionStateMachine {
   var peerInitialWindow = 65_535
   var peerMaxFrameSize = 16_384
   var held: [UInt32: HeldResponse] = [:]
+  var heldBytes = 0
   /// Those of them that only the connection's window holds back, in the order of their turns.
   var heldOrder: [UInt32] = []
+  /// Calls of many messages that may go on, in the order of their turns.
+  var ready: [UInt32] = []
+  /// Whether input waits until the output has left.
+  var isPaused = false
+
+  /// Why the connection was ended, where the peer broke a rule.
+  var fault: ConnectionFault?
+
+  /// Whether the next header block must say that our encoder uses no table: the peer has asked for a smaller one.
+  var owesTableUpdate = false
+  var hasGivenUpTable = false
 
   /// Creates the state of a new connection.
   ///
   /// - Parameters:
   ///   - limits: what the peer may ask for.
   ///   - routes: the methods' paths, with the number that calls are dispatched under.
-  init(limits: RPCLimits, routes: [String: Int32]) {
+  ///   - streamingRoutes: those whose calls carry many messages.
+  init(limits: RPCLimits, routes: [String: Int32], streamingRoutes: Set<Int32> = []) {
     self.limits = limits
     self.routes = routes
+    self.streamingRoutes = streamingRoutes
     self.decoder = HPACKDecoder(
       allocator: ByteBufferAllocator(), maxDynamicTableSize: 4096, maxHeaderListSize: limits.maxHeaderListBytes)
     self.receiveWindow = limits.connectionWindow
@@ -110,22 +133,35 @@ struct ConnectionStateMachine {
     _ bytes: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) {
     guard self.phase != .closed else { return }
-    if self.leftover.isEmpty {
+    if self.leftover.isEmpty && !self.isPaused {
       let used = self.consume(bytes, dispatcher: &dispatcher, output: &output)
       if used < bytes.count { self.leftover.append(contentsOf: bytes[used...]) }
     } else {
-      var input: [UInt8] = []
-      swap(&input, &self.leftover)
-      input.append(contentsOf: bytes)
-      let used = input.withUnsafeBytes { self.consume($0, dispatcher: &dispatcher, output: &output) }
-      input.removeFirst(used)
-      // A large frame's memory is not kept once the frame is gone.
-      if !input.isEmpty || input.capacity <= 1024 { self.leftover = input }
+      self.leftover.append(contentsOf: bytes)
+      if !self.isPaused { self.consumeLeftover(dispatcher: &dispatcher, output: &output) }
     }
-    self.returnConnectionCredit(output: &output)
   }
 
-  /// Deals with all complete frames; returns how many bytes that were.
+  /// Goes on where ``isPaused`` had input wait. To be called once the output has left.
+  mutating func resume<Dispatcher: CallDispatcher>(dispatcher: inout Dispatcher, output: inout ByteBuffer) {
+    guard self.isPaused, self.phase != .closed else { return }
+    self.isPaused = false
+    self.proceed(dispatcher: &dispatcher, output: &output)
+    if !self.isPaused { self.consumeLeftover(dispatcher: &dispatcher, output: &output) }
+  }
+
+  private mutating func consumeLeftover<Dispatcher: CallDispatcher>(
+    dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) {
+    var input: [UInt8] = []
+    swap(&input, &self.leftover)
+    let used = input.withUnsafeBytes { self.consume($0, dispatcher: &dispatcher, output: &output) }
+    input.removeFirst(used)
+    // A large frame's memory is not kept once the frame is gone.
+    if self.phase != .closed && (!input.isEmpty || input.capacity <= 1024) { self.leftover = input }
+  }
+
+  /// Deals with all complete frames, or with as many as the output has room for; returns how many bytes that were.
   private mutating func consume<Dispatcher: CallDispatcher>(
     _ bytes: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) -> Int {
@@ -146,14 +182,17 @@ struct ConnectionStateMachine {
           throw ConnectionFault(.frameSizeError, "a frame of \(frame.length) bytes; at most 16384 are taken")
         }
         guard bytes.count - offset - FrameHeader.size >= frame.length else { break }
+        guard output.readableBytes <= RPCLimits.maxOutputBurst else {
+          self.isPaused = true
+          break
+        }
         let start = offset + FrameHeader.size
         offset = start + frame.length
         try self.process(
           frame, UnsafeRawBufferPointer(rebasing: bytes[start..<offset]), dispatcher: &dispatcher, output: &output)
         if self.phase == .closed { return bytes.count }
-      }
-      if self.receiveWindow == 0 && self.receiveCredit == 0 {
-        try self.refuseLargestHalfSent(dispatcher: &dispatcher, output: &output)
+        self.returnConnectionCredit(output: &output)
+        if !self.ready.isEmpty { try self.serveReady(dispatcher: &dispatcher, output: &output) }
       }
     } catch {
       self.fail(error, dispatcher: &dispatcher, output: &output)
@@ -205,6 +244,8 @@ struct ConnectionStateMachine {
   mutating func fail<Dispatcher: CallDispatcher>(
     _ fault: ConnectionFault, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) {
+    guard self.phase != .closed else { return }
+    self.fault = fault
     output.writeGoAway(lastStreamID: self.lastStreamID, code: fault.code, debug: fault.reason)
     self.close(dispatcher: &dispatcher)
   }
@@ -214,26 +255,16 @@ struct ConnectionStateMachine {
     guard self.phase != .closed else { return }
     self.phase = .closed
     self.streams.updateEach { stream in
-      if stream.isRemoteClosed { dispatcher.cancelled(stream: stream.id) }
+      if stream.isAwaitingReply { dispatcher.cancelled(stream: stream.id) }
     }
     self.streams = StreamTable()
     self.bodies = [:]
+    self.bufferedBytes = 0
     self.held = [:]
+    self.heldBytes = 0
     self.heldOrder = []
+    self.ready = []
     self.leftover = []
-  }
-
-  /// Forgets the unproductive frames that were counted. To be called now and then: a quiet connection that is kept alive
-  /// with PINGs must not use its budget up over hours.
-  mutating func refillBudget() { self.unproductiveFrames = 0 }
-
-  func isOverBudget(_ frames: Int) -> Bool { frames > self.limits.maxUnproductiveFrames }
-
-  /// Counts a frame that carries no call forward. Calls that a method answers reset the count.
-  mutating func countUnproductive(_ frames: Int = 1) throws(ConnectionFault) {
-    self.unproductiveFrames += frames
-    if self.isOverBudget(self.unproductiveFrames) {
-      throw ConnectionFault(.enhanceYourCalm, "too many frames that carry no call forward")
-    }
+    self.openBlock = nil
   }
 }

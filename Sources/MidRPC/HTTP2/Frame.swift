@@ -57,3 +57,12 @@ struct FrameHeader {
 
 /// What a client sends first. Source: RFC 9113, section 3.4.
 let connectionPreface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
+
+extension UInt64 {
+  /// The sum, or the largest number where it is larger than that.
+  @inline(__always)
+  func addingClamped(_ other: UInt64) -> UInt64 {
+    let (sum, overflow) = self.addingReportingOverflow(other)
+    return overflow ? .max : sum
+  }
+}

@@ -8,12 +8,21 @@ struct StreamState {
   var sendWindow: Int32 = 0
   /// How many bytes we let the peer send on this stream.
   var receiveWindow: Int32 = 0
-  /// The caller's timeout in nanoseconds, `UInt64.max` for none.
-  var timeout: UInt64 = .max
+  /// When the caller stops waiting, in nanoseconds of the machine's clock, `UInt64.max` for never.
+  var deadline: UInt64 = .max
+  /// When the stream was opened, or last moved where it carries many messages or its response is held: nanoseconds of
+  /// the machine's clock.
+  var movedAt: UInt64 = 0
   /// The body's length that the request's head announced, -1 for none.
   var contentLength: Int32 = -1
   /// The client has sent END_STREAM.
   var isRemoteClosed = false
+  /// The call carries many messages.
+  var isStreaming = false
+  /// A message was handed over whose answer comes later.
+  var isAwaitingReply = false
+  /// A part of the response waits in the table of held responses.
+  var isHeld = false
   /// The response's headers have left.
   var hasSentHeaders = false
   /// A part of the request's message waits in the table of bodies.

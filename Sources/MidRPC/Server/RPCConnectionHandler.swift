@@ -15,6 +15,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   private let methods: [RPCMethod]
   private let observer: (any RPCObserver)?
   private let timeouts: RPCTimeouts
+  private let memory: RPCMemory
   private let eventLoop: any EventLoop
 
   private var machine: ConnectionStateMachine
@@ -22,28 +23,43 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   private var context: ChannelHandlerContext?
   private var heldRead = false
   private var isClosing = false
+  private var hasToldEnd = false
+  private var heldMemory = 0
   private var timer: RepeatedTask?
-  private var lastRead = NIODeadline.now()
-  private let opened = NIODeadline.now()
+  private var refilledAt: NIODeadline
+  private var lastRead: NIODeadline
+  private var unwritableSince: NIODeadline?
+  private var pingSentAt: NIODeadline?
+  private let opened: NIODeadline
+  private let endOfAge: NIODeadline?
 
   /// The calls that were left for later, by stream.
   var waiting: [UInt32: RPCReply] = [:]
   private(set) lazy var mailbox = RPCMailbox(handler: self, eventLoop: self.eventLoop)
 
   // The calls that the current burst has answered, told to the observer in one go.
-  private var burstStart = NIODeadline.now()
+  private var burstStart: NIODeadline
   private var burstMethod = 0
   private var burstCount = 0
 
   init(
-    methods: [RPCMethod], routes: [String: Int32], limits: RPCLimits, timeouts: RPCTimeouts,
+    methods: [RPCMethod], routes: RPCRoutes, limits: RPCLimits, timeouts: RPCTimeouts, memory: RPCMemory,
     observer: (any RPCObserver)?, eventLoop: any EventLoop
   ) {
     self.methods = methods
     self.observer = observer
     self.timeouts = timeouts
+    self.memory = memory
     self.eventLoop = eventLoop
-    self.machine = ConnectionStateMachine(limits: limits, routes: routes)
+    self.machine = ConnectionStateMachine(
+      limits: limits, routes: routes.numbers, streamingRoutes: routes.streaming)
+    let now = eventLoop.now
+    self.opened = now
+    self.refilledAt = now
+    self.lastRead = now
+    self.burstStart = now
+    // Connections that were opened together do not end together.
+    self.endOfAge = timeouts.age.map { now + .nanoseconds(Int64(Double($0.nanoseconds) * .random(in: 0.9...1.1))) }
   }
 
   func channelActive(context: ChannelHandlerContext) {
@@ -62,6 +78,8 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     self.machine.close(dispatcher: &dispatcher)
     for reply in self.waiting.values { reply.cancel() }
     self.waiting = [:]
+    _ = self.memory.move(from: self.heldMemory, to: 0)
+    self.heldMemory = 0
     if self.context != nil { self.observer?.connectionClosed() }
     self.context = nil
     context.fireChannelInactive()
@@ -69,8 +87,9 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let bytes = self.unwrapInboundIn(data)
-    self.burstStart = .now()
+    self.burstStart = self.eventLoop.now
     self.lastRead = self.burstStart
+    self.machine.now = self.burstStart.uptimeNanoseconds
     var dispatcher = Dispatcher(handler: self)
     bytes.withUnsafeReadableBytes {
       self.machine.receive($0, dispatcher: &dispatcher, output: &self.output)
@@ -84,24 +103,18 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// A peer that does not read what it is sent is not read from either, so that a connection's memory stays bounded.
   func read(context: ChannelHandlerContext) {
-    if context.channel.isWritable { context.read() } else { self.heldRead = true }
+    if context.channel.isWritable && !self.machine.isPaused { context.read() } else { self.heldRead = true }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable && self.heldRead {
-      self.heldRead = false
-      context.read()
-    }
+    self.unwritableSince = context.channel.isWritable ? nil : self.eventLoop.now
+    self.goOn(context)
     context.fireChannelWritabilityChanged()
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if event is DrainEvent {
-      self.machine.beginDrain(output: &self.output)
-      self.flush(context)
-      // A peer that does not answer the PING is not waited for.
-      let handler = NIOLoopBound(self, eventLoop: self.eventLoop)
-      self.eventLoop.scheduleTask(in: self.timeouts.linger) { handler.value.endDrain() }
+      self.drain(context)
     } else {
       context.fireUserInboundEventTriggered(event)
     }
@@ -111,6 +124,8 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     // A reset connection or the like: nobody is left to tell.
     context.close(promise: nil)
   }
+
+  // MARK: - Output
 
   /// Sends what has gathered, and closes once nothing is left to do.
   private func flush(_ context: ChannelHandlerContext) {
@@ -123,10 +138,51 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       }
     }
     self.tellBurst()
+    if self.machine.memory != self.heldMemory { self.account(context) }
+    if self.machine.isPaused { self.goOnLater() }
     if (self.machine.isClosed || self.machine.isDrained) && !self.isClosing {
       self.isClosing = true
+      if let fault = self.machine.fault { self.tellEnd(fault.code == .enhanceYourCalm ? .flood : .protocolError) }
       self.closeAfterPeer(context)
     }
+  }
+
+  /// Has input that waits for the output to leave dealt with, after other connections have had their turn.
+  private func goOnLater() {
+    let handler = NIOLoopBound(self, eventLoop: self.eventLoop)
+    self.eventLoop.execute {
+      let handler = handler.value
+      if let context = handler.context { handler.goOn(context) }
+    }
+  }
+
+  /// Goes on with what waited for the socket: first the input that has come already, then reading.
+  private func goOn(_ context: ChannelHandlerContext) {
+    guard context.channel.isWritable else { return }
+    if self.machine.isPaused {
+      self.machine.now = self.eventLoop.now.uptimeNanoseconds
+      var dispatcher = Dispatcher(handler: self)
+      self.machine.resume(dispatcher: &dispatcher, output: &self.output)
+      self.flush(context)
+    }
+    if self.heldRead && !self.machine.isPaused && context.channel.isWritable {
+      self.heldRead = false
+      context.read()
+    }
+  }
+
+  /// Tells the common account what this connection holds, and ends it where that is too much.
+  private func account(_ context: ChannelHandlerContext) {
+    let held = self.machine.memory
+    let isAllowed = self.memory.move(from: self.heldMemory, to: held)
+    self.heldMemory = held
+    guard !isAllowed, !self.machine.isClosed else { return }
+    self.tellEnd(.memory)
+    var dispatcher = Dispatcher(handler: self)
+    self.machine.fail(
+      ConnectionFault(.enhanceYourCalm, "the server's memory for half-sent requests and unread answers is used up"),
+      dispatcher: &dispatcher, output: &self.output)
+    self.flush(context)
   }
 
   /// Closes the connection so that the peer still reads what was sent last: our side first, the rest a moment later.
@@ -138,6 +194,14 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     self.eventLoop.scheduleTask(in: self.timeouts.linger) { channel.close(promise: nil) }
   }
 
+  private func drain(_ context: ChannelHandlerContext) {
+    self.machine.beginDrain(output: &self.output)
+    self.flush(context)
+    // A peer that does not answer the PING is not waited for.
+    let handler = NIOLoopBound(self, eventLoop: self.eventLoop)
+    self.eventLoop.scheduleTask(in: self.timeouts.linger) { handler.value.endDrain() }
+  }
+
   private func endDrain() {
     guard let context = self.context, !self.isClosing else { return }
     self.machine.sendFinalGoAway(output: &self.output)
@@ -147,6 +211,9 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   /// Writes the answers that have come for calls left open.
   func deliver() {
     guard let context = self.context else { return }
+    self.burstStart = self.eventLoop.now
+    self.machine.now = self.burstStart.uptimeNanoseconds
+    var dispatcher = Dispatcher(handler: self)
     for letter in self.mailbox.take() {
       let stream = letter.reply.stream
       guard self.waiting[stream] === letter.reply else { continue }
@@ -154,10 +221,13 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       let code: RPCStatus.Code
       switch letter.result {
       case .success(let message):
-        guard self.machine.reply(stream: stream, message: message, output: &self.output) else { continue }
+        guard
+          self.machine.reply(stream: stream, message: message, dispatcher: &dispatcher, output: &self.output)
+        else { continue }
         code = .ok
       case .failure(let status):
-        guard self.machine.fail(stream: stream, status: status, output: &self.output) else { continue }
+        guard self.machine.fail(stream: stream, status: status, dispatcher: &dispatcher, output: &self.output)
+        else { continue }
         code = status.code
       }
       self.tell(letter.reply.route, code, since: letter.reply.started)
@@ -169,42 +239,84 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   private func tellBurst() {
     guard self.burstCount > 0 else { return }
-    let nanoseconds = (NIODeadline.now() - self.burstStart).nanoseconds
+    let nanoseconds = (self.eventLoop.now - self.burstStart).nanoseconds
     self.observer?.completed(
       method: self.burstMethod, code: .ok, count: self.burstCount, nanoseconds: UInt64(clamping: nanoseconds))
     self.burstCount = 0
   }
 
   private func tell(_ method: Int?, _ code: RPCStatus.Code, since start: NIODeadline) {
-    let nanoseconds = (NIODeadline.now() - start).nanoseconds
+    let nanoseconds = (self.eventLoop.now - start).nanoseconds
     self.observer?.completed(method: method, code: code, count: 1, nanoseconds: UInt64(clamping: nanoseconds))
+  }
+
+  private func tellEnd(_ reason: RPCConnectionEnd) {
+    guard !self.hasToldEnd else { return }
+    self.hasToldEnd = true
+    self.observer?.connectionEnded(by: reason)
   }
 
   // MARK: - Time
 
   private func startTimer() {
     let handler = NIOLoopBound(self, eventLoop: self.eventLoop)
-    self.timer = self.eventLoop.scheduleRepeatedTask(
-      initialDelay: self.timeouts.firstRequest, delay: .seconds(15)
-    ) { _ in handler.value.checkTime() }
+    let interval = self.timeouts.interval
+    self.timer = self.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+      handler.value.checkTime()
+    }
   }
 
   private func checkTime() {
     guard let context = self.context, !self.isClosing else { return }
-    self.machine.refillBudget()
-    let now = NIODeadline.now()
-    if !self.machine.isEstablished && now - self.opened >= self.timeouts.firstRequest {
+    let now = self.eventLoop.now
+    self.machine.now = now.uptimeNanoseconds
+    if now - self.refilledAt >= .seconds(15) {
+      self.refilledAt = now
+      self.machine.refillBudget()
+    }
+    if let reason = self.reasonToClose(now) {
+      self.tellEnd(reason)
       context.close(promise: nil)
       return
     }
+    if self.machine.hasCallsUnderWay {
+      var dispatcher = Dispatcher(handler: self)
+      self.machine.endStuck(
+        olderThan: UInt64(clamping: self.timeouts.stuck.nanoseconds), dispatcher: &dispatcher, output: &self.output)
+      self.flush(context)
+    }
+    self.checkQuiet(context, now)
+  }
+
+  /// Why the connection has to end at once: nobody reads there any more, or ever did.
+  private func reasonToClose(_ now: NIODeadline) -> RPCConnectionEnd? {
+    if !self.machine.isEstablished && now - self.opened >= self.timeouts.firstRequest { return .handshake }
+    if let since = self.unwritableSince, now - since >= self.timeouts.stuck { return .stuck }
+    if let sent = self.pingSentAt, now - sent >= self.timeouts.keepaliveAnswer, self.lastRead < sent {
+      return .keepalive
+    }
+    return nil
+  }
+
+  /// Looks after a connection that says nothing: asks whether somebody is there, or asks it to end.
+  private func checkQuiet(_ context: ChannelHandlerContext, _ now: NIODeadline) {
+    guard self.machine.isEstablished, !self.machine.isClosed else { return }
     let quiet = now - self.lastRead
-    if quiet >= .seconds(15), self.machine.openStreams == 0 {
-      self.output = ByteBuffer()
-      if let idle = self.timeouts.idle, quiet >= idle {
-        self.machine.beginDrain(output: &self.output)
-        self.machine.sendFinalGoAway(output: &self.output)
-        self.flush(context)
+    if let end = self.endOfAge, now >= end, !self.machine.isDraining {
+      self.tellEnd(.age)
+      return self.drain(context)
+    }
+    if !self.machine.hasCallsUnderWay {
+      if quiet >= .seconds(15) { self.output = ByteBuffer() }
+      if let idle = self.timeouts.idle, quiet >= idle, !self.machine.isDraining {
+        self.tellEnd(.idle)
+        return self.drain(context)
       }
+    }
+    if let keepalive = self.timeouts.keepalive, quiet >= keepalive, (self.pingSentAt ?? self.opened) <= self.lastRead {
+      self.pingSentAt = now
+      self.machine.sendKeepalive(output: &self.output)
+      self.flush(context)
     }
   }
 
@@ -216,12 +328,12 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
     @inline(__always)
     mutating func dispatch(
-      route: Int, stream: UInt32, timeout: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
+      route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
     ) -> CallResult {
       let handler = self.handler
       let start = handler.burstStart
       let call = RPCCall(
-        deadline: timeout == .max ? nil : start + .nanoseconds(Int64(clamping: timeout)),
+        deadline: deadline == .max ? nil : .uptimeNanoseconds(deadline),
         eventLoop: handler.eventLoop, route: route, stream: stream, started: start, connection: handler)
       switch handler.methods[route].handler(call, message, &output) {
       case .reply:

@@ -1,3 +1,5 @@
+public import NIOCore
+
 /// What one connection may ask of the server. Every limit is advertised where HTTP/2 has a setting for it, and enforced.
 public struct RPCLimits: Sendable, Hashable {
   /// Calls under way at once on a connection, 1 to 2^31-1. One more is refused with REFUSED_STREAM. Default 1000.
@@ -11,9 +13,25 @@ public struct RPCLimits: Sendable, Hashable {
   /// requests fill it, the largest is refused with REFUSED_STREAM; more ends the connection. Raised to what one message
   /// of ``maxMessageBytes`` needs, and to HTTP/2's least window of 65,535 bytes. Default 1 MiB.
   public var connectionWindowBytes = 1024 * 1024
-  /// Frames that carry no call forward (PING, SETTINGS, PRIORITY, RST_STREAM, empty DATA, ...) within 15 s, without one
-  /// call between them that a method answered. More ends the connection with ENHANCE_YOUR_CALM. Default 10,000.
+  /// Frames that carry no call forward (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, ...) within 15 s, beyond 32
+  /// for each call that a method answered. More ends the connection with ENHANCE_YOUR_CALM. Default 10,000.
   public var maxUnproductiveFrames = 10_000
+  /// Streams that end by RST_STREAM within 15 s, whoever sends it, beyond one for each call that a method answered. More
+  /// ends the connection with ENHANCE_YOUR_CALM: rapid reset (CVE-2023-44487) and resets that the client provokes
+  /// (CVE-2025-8671). Default 2,000.
+  public var maxResets = 2_000
+  /// The least time between two PINGs without a response of ours between them. One that comes sooner is a strike, as
+  /// gRPC counts them. Default 5 s; gRPC's own servers ask for 5 min.
+  public var minPingInterval = TimeAmount.seconds(5)
+  /// The strikes that are let pass; a response forgets them. One more ends the connection with ENHANCE_YOUR_CALM and
+  /// `too_many_pings`, at which gRPC's clients slow down. Default 2.
+  public var maxPingStrikes = 2
+  /// Bytes of responses that the peer's flow control holds back, over all of a connection's calls; one response may be
+  /// larger where it is alone. What can't be kept is answered RESOURCE_EXHAUSTED. Default 1 MiB.
+  public var maxHeldBytes = 1024 * 1024
+
+  /// Bytes that a burst of requests may bring about before they are sent; the rest of the burst waits for the socket.
+  static let maxOutputBurst = 256 * 1024
 
   /// The default limits.
   public init() {}

@@ -42,7 +42,27 @@ public struct RPCMethod: Sendable {
   }
 }
 
-/// A call as its method sees it.
+/// Where calls lead, by path.
+struct RPCRoutes: Sendable {
+  /// The methods' places in the server's list.
+  let numbers: [String: Int32]
+  /// Those whose calls carry many messages.
+  let streaming: Set<Int32>
+
+  init(_ methods: [RPCMethod]) {
+    var numbers: [String: Int32] = [:]
+    var streaming: Set<Int32> = []
+    for (index, method) in methods.enumerated() {
+      precondition(numbers[method.path] == nil, "two methods with the path \(method.path)")
+      numbers[method.path] = Int32(index)
+      if method.kind == .streaming { streaming.insert(Int32(index)) }
+    }
+    self.numbers = numbers
+    self.streaming = streaming
+  }
+}
+
+/// A call as its method sees it; a call of many messages, as each of them sees it.
 public struct RPCCall {
   /// When the caller stops waiting, by `NIODeadline`'s clock, or nil where it set no deadline.
   public let deadline: NIODeadline?
@@ -64,13 +84,37 @@ public struct RPCCall {
   }
 }
 
+/// Why a server ends a connection on its own.
+public enum RPCConnectionEnd: String, Sendable, Hashable, CaseIterable {
+  /// There were as many connections as there may be.
+  case connectionLimit = "connection_limit"
+  /// The peer broke a rule of HTTP/2.
+  case protocolError = "protocol_error"
+  /// The peer sent more of something than the limits allow.
+  case flood
+  /// All connections together held too much memory, and this one more than its share.
+  case memory
+  /// The client's first bytes did not come in time.
+  case handshake
+  /// The peer did not take what it was sent.
+  case stuck
+  /// The peer did not answer a PING.
+  case keepalive
+  /// The connection was quiet for too long.
+  case idle
+  /// The connection was old enough.
+  case age
+}
+
 /// What a server tells of its work. Called on event loops: return quickly.
 public protocol RPCObserver: Sendable {
   /// A connection was accepted.
   func connectionOpened()
   /// A connection ended.
   func connectionClosed()
-  /// Calls were answered.
+  /// The server ends a connection, or does not take it, for a reason of its own.
+  func connectionEnded(by reason: RPCConnectionEnd)
+  /// Calls were answered; of a call with many messages, messages.
   ///
   /// - Parameters:
   ///   - method: the index of the method in the server's list, or nil for a request that leads to none.

@@ -2,32 +2,19 @@ public import NIOCore
 import NIOPosix
 import Synchronization
 
-/// How long a server waits for its peers.
-public struct RPCTimeouts: Sendable, Hashable {
-  /// From the accept to the client's preface and settings. Default 10 s.
-  public var firstRequest: TimeAmount = .seconds(10)
-  /// How long a connection may be quiet, without a call or any other byte, before it is asked to end. nil for ever.
-  /// Checked every 15 s. Default nil: gRPC clients keep connections open on purpose.
-  public var idle: TimeAmount?
-  /// How long the peer may take to close its side of a connection that ended. Default 1 s.
-  public var linger: TimeAmount = .seconds(1)
-
-  /// The default timeouts.
-  public init() {}
-}
-
-/// A gRPC server for unary methods over HTTP/2 without TLS.
+/// A gRPC server over HTTP/2 for methods with one reply for each message.
 ///
 /// Calls are served on the event loops, one synchronous call each; what can't be answered at once is answered later,
 /// in any order. All replies that one read of a connection brings about leave in one write.
 public final class RPCServer: Sendable {
   private let group: any EventLoopGroup
   private let methods: [RPCMethod]
-  private let routes: [String: Int32]
+  private let routes: RPCRoutes
   private let limits: RPCLimits
   private let timeouts: RPCTimeouts
   private let observer: (any RPCObserver)?
   private let connections: ConnectionRegistry
+  private let memory: RPCMemory
   private let listener = Mutex<(any Channel)?>(nil)
 
   /// Creates a server; ``start(host:port:)`` makes it listen.
@@ -36,25 +23,23 @@ public final class RPCServer: Sendable {
   ///   - methods: what it serves. Paths must differ.
   ///   - group: the event loops; connections are spread over them. Stays the caller's to shut down.
   ///   - maxConnections: how many connections may be open at once; one more is closed as soon as it is accepted.
+  ///   - maxMemory: bytes that all connections together may hold of requests and responses that can't move on. Beyond
+  ///     it, connections that hold more than their share are ended.
   ///   - limits: what one connection may ask for.
   ///   - timeouts: how long the server waits for its peers.
   ///   - observer: is told of connections and answered calls.
   public init(
-    methods: [RPCMethod], group: any EventLoopGroup, maxConnections: Int = 10_000, limits: RPCLimits = RPCLimits(),
-    timeouts: RPCTimeouts = RPCTimeouts(), observer: (any RPCObserver)? = nil
+    methods: [RPCMethod], group: any EventLoopGroup, maxConnections: Int = 10_000,
+    maxMemory: Int = 256 * 1024 * 1024, limits: RPCLimits = RPCLimits(), timeouts: RPCTimeouts = RPCTimeouts(), observer: (any RPCObserver)? = nil
   ) {
     self.group = group
     self.methods = methods
-    var routes: [String: Int32] = [:]
-    for (index, method) in methods.enumerated() {
-      precondition(routes[method.path] == nil, "two methods with the path \(method.path)")
-      routes[method.path] = Int32(index)
-    }
-    self.routes = routes
+    self.routes = RPCRoutes(methods)
     self.limits = limits
     self.timeouts = timeouts
     self.observer = observer
     self.connections = ConnectionRegistry(limit: maxConnections)
+    self.memory = RPCMemory(limit: maxMemory, connections: maxConnections)
   }
 
   /// Listens.
@@ -71,12 +56,15 @@ public final class RPCServer: Sendable {
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.allowRemoteHalfClosure, value: false)
       .childChannelInitializer { channel in
-        guard self.connections.add(channel) else { return channel.close() }
+        guard self.connections.add(channel) else {
+          self.observer?.connectionEnded(by: .connectionLimit)
+          return channel.close()
+        }
         return channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(
             RPCConnectionHandler(
               methods: self.methods, routes: self.routes, limits: self.limits, timeouts: self.timeouts,
-              observer: self.observer, eventLoop: channel.eventLoop))
+              memory: self.memory, observer: self.observer, eventLoop: channel.eventLoop))
         }
       }
     let channel = try await bootstrap.bind(host: host, port: port).get()
@@ -84,6 +72,9 @@ public final class RPCServer: Sendable {
     guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
     return address
   }
+
+  /// Bytes that the connections hold together of requests and responses that can't move on.
+  public var heldMemory: Int { self.memory.total }
 
   /// How many connections are open.
   public var openConnections: Int { self.connections.count }

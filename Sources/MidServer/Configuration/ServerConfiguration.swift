@@ -29,6 +29,32 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var maxMessageBytes: Int
     /// `grpc.max_header_bytes`.
     package var maxHeaderBytes: Int
+    /// `grpc.max_window_bytes`, per connection.
+    package var maxWindowBytes: Int
+    /// `grpc.max_held_bytes`, per connection.
+    package var maxHeldBytes: Int
+    /// `grpc.max_memory_bytes`, over all connections.
+    package var maxMemoryBytes: Int
+    /// `grpc.max_unproductive_frames`, per connection in 15 s.
+    package var maxUnproductiveFrames: Int
+    /// `grpc.max_resets`, per connection in 15 s.
+    package var maxResets: Int
+    /// `grpc.ping_min_interval`.
+    package var pingMinInterval: Duration
+    /// `grpc.ping_strikes`.
+    package var pingStrikes: Int
+    /// `grpc.first_request_timeout`.
+    package var firstRequestTimeout: Duration
+    /// `grpc.stuck_timeout`.
+    package var stuckTimeout: Duration
+    /// `grpc.keepalive_interval`, or nil for `off`.
+    package var keepaliveInterval: Duration?
+    /// `grpc.keepalive_timeout`.
+    package var keepaliveTimeout: Duration
+    /// `grpc.idle_timeout`, or nil for `off`.
+    package var idleTimeout: Duration?
+    /// `grpc.connection_age`, or nil for `off`.
+    package var connectionAge: Duration?
   }
 
   /// Snowflake ids.

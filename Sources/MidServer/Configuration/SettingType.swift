@@ -64,6 +64,16 @@ extension SettingType where Value == Duration {
   }
 }
 
+extension SettingType where Value == Duration? {
+  /// A duration within bounds, or `off`.
+  static func durationOrOff(_ range: ClosedRange<Duration>) -> SettingType {
+    let duration = SettingType<Duration>.duration(range)
+    return SettingType(allowed: "\(duration.allowed), or off") { text in
+      text == "off" ? .some(nil) : duration.parse(text).map { .some($0) }
+    }
+  }
+}
+
 extension SettingType where Value == HostPort {
   /// An address to listen on.
   static let address = SettingType(

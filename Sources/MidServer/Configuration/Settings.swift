@@ -38,6 +38,46 @@ package enum Settings {
     "grpc.max_header_bytes", .integer(1_024...1_048_576), default: "16384",
     help: "The largest header list of a request, in bytes as RFC 9113 counts them.")
 
+  static let grpcMaxWindowBytes = Setting(
+    "grpc.max_window_bytes", .integer(65_535...1_073_741_824), default: "1048576",
+    help: "How many bytes of half-sent requests one connection may hold, in all its calls.")
+  static let grpcMaxHeldBytes = Setting(
+    "grpc.max_held_bytes", .integer(65_536...1_073_741_824), default: "1048576",
+    help: "How many bytes of replies one connection may hold that its client does not take yet.")
+  static let grpcMaxMemoryBytes = Setting(
+    "grpc.max_memory_bytes", .integer(1_048_576...68_719_476_736), default: "268435456",
+    help: "How many such bytes all connections may hold together; beyond it, those above their share are ended.")
+  static let grpcMaxUnproductiveFrames = Setting(
+    "grpc.max_unproductive_frames", .integer(100...10_000_000), default: "10000",
+    help: "How many frames that carry no call forward a connection may send in 15 s, beyond 32 for each reply.")
+  static let grpcMaxResets = Setting(
+    "grpc.max_resets", .integer(10...10_000_000), default: "2000",
+    help: "How many calls of a connection may end by RST_STREAM in 15 s, beyond one for each reply.")
+  static let grpcPingMinInterval = Setting(
+    "grpc.ping_min_interval", .duration(.zero...(.seconds(3_600))), default: "5s",
+    help: "How far apart a client's PINGs must be where no reply lies between; gRPC clients wait 10 s or more.")
+  static let grpcPingStrikes = Setting(
+    "grpc.ping_strikes", .integer(0...1_000_000), default: "2",
+    help: "How many PINGs may come too soon before the connection ends with too_many_pings.")
+  static let grpcFirstRequestTimeout = Setting(
+    "grpc.first_request_timeout", .duration(.milliseconds(100)...(.seconds(600))), default: "10s",
+    help: "How long a new connection may take to say that it speaks HTTP/2, TLS handshake included.")
+  static let grpcStuckTimeout = Setting(
+    "grpc.stuck_timeout", .duration(.milliseconds(100)...(.seconds(3_600))), default: "30s",
+    help: "How long a half-sent request, or a reply that its client does not take, may stand still.")
+  static let grpcKeepaliveInterval = Setting(
+    "grpc.keepalive_interval", .durationOrOff(.seconds(1)...(.seconds(86_400))), default: "60s",
+    help: "How long a connection may be quiet before it is sent a PING, or off.")
+  static let grpcKeepaliveTimeout = Setting(
+    "grpc.keepalive_timeout", .duration(.milliseconds(100)...(.seconds(600))), default: "20s",
+    help: "How long the answer to that PING may take before the connection is closed.")
+  static let grpcIdleTimeout = Setting(
+    "grpc.idle_timeout", .durationOrOff(.seconds(1)...(.seconds(86_400))), default: "off",
+    help: "How long a connection may go without a call or any byte before it is asked to end, or off.")
+  static let grpcConnectionAge = Setting(
+    "grpc.connection_age", .durationOrOff(.seconds(1)...(.seconds(2_592_000))), default: "off",
+    help: "How old a connection may become, give or take a tenth, before it is asked to end, or off.")
+
   static let metricsAddress = Setting(
     "metrics.address", .addressOrOff, default: "127.0.0.1:9190", flag: "--metrics",
     help: "Where GET /metrics answers Prometheus, or off.")
@@ -108,6 +148,9 @@ package enum Settings {
   package static let all: [any SettingDescription] = [
     storeURL, storePassword, storeConnections, storeTimeout, dataDirectory,
     grpcAddress, grpcEventLoops, grpcMaxConnections, grpcMaxStreams, grpcMaxMessageBytes, grpcMaxHeaderBytes,
+    grpcMaxWindowBytes, grpcMaxHeldBytes, grpcMaxMemoryBytes, grpcMaxUnproductiveFrames, grpcMaxResets,
+    grpcPingMinInterval, grpcPingStrikes, grpcFirstRequestTimeout, grpcStuckTimeout, grpcKeepaliveInterval,
+    grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge,
     metricsAddress, workerID, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,

@@ -35,6 +35,12 @@ package enum MetricCatalogue {
     "Time from a gRPC call's full request to its answer, by method.")
   package static let connections = MetricFamily(
     "mid_rpc_connections", .gauge, unit: .connections, "gRPC connections open now.")
+  package static let connectionEnds = MetricFamily(
+    "mid_rpc_connections_ended_total", .counter, unit: .connections, labels: ["reason"],
+    "gRPC connections that the server ended or did not take for a reason of its own, by reason.")
+  package static let heldMemory = MetricFamily(
+    "mid_rpc_held_bytes", .gauge, unit: .bytes,
+    "Bytes of requests and replies that gRPC connections hold now because they can't move on.")
 
   package static let segmentWaiters = MetricFamily(
     "mid_segment_waiters", .gauge, unit: .calls, labels: ["tag"], "Calls that wait for a segment now, by tag.")
@@ -94,7 +100,7 @@ package enum MetricCatalogue {
   /// All of them.
   package static let all: [MetricFamily] = [
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
-    calls, callDuration, connections,
+    calls, callDuration, connections, connectionEnds, heldMemory,
     segmentWaiters, segmentIDsLeft, segmentLoads,
     storeDuration, storeErrors, buildInfo, ready,
     workerID, workerBound, layoutEnd,

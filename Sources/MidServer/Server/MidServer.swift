@@ -166,16 +166,14 @@ package struct MidServer {
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),
       meter: metrics)
-    var limits = RPCLimits()
-    limits.maxConcurrentStreams = settings.maxStreams
-    limits.maxMessageBytes = settings.maxMessageBytes
-    limits.maxHeaderListBytes = settings.maxHeaderBytes
     let methods = ids.all + [health.check]
     precondition(methods.map(\.path) == Self.methodPaths, "metrics name the methods in the server's order")
     let loops = settings.eventLoops > 0 ? settings.eventLoops : System.coreCount
     let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
     let server = RPCServer(
-      methods: methods, group: group, maxConnections: settings.maxConnections, limits: limits, observer: metrics)
+      methods: methods, group: group, maxConnections: settings.maxConnections, maxMemory: settings.maxMemoryBytes,
+      limits: RPCLimits(settings), timeouts: RPCTimeouts(settings), observer: metrics)
+    metrics.collect(rpc: server)
     // Some of the grace time is left for giving back what is left.
     return RPCService(
       server: server, group: group, address: settings.address, grace: self.configuration.shutdownGrace * 0.8,

@@ -34,6 +34,10 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   package func connectionOpened() { self.connections.add(1) }
   package func connectionClosed() { self.connections.add(-1) }
 
+  package func connectionEnded(by reason: RPCConnectionEnd) {
+    self.registry.counter(MetricCatalogue.connectionEnds, reason.rawValue).add(1)
+  }
+
   package func completed(method: Int?, code: RPCStatus.Code, count: Int, nanoseconds: UInt64) {
     if let method {
       self.durations[method].observe(nanoseconds: Int64(clamping: nanoseconds), count: Int64(count))
@@ -72,6 +76,11 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   }
 
   /// Adds what is read at each scrape: buffers, readiness, the worker id and its bound.
+  package func collect(rpc: RPCServer) {
+    self.registry.collect { writer in writer.write(MetricCatalogue.heldMemory, value: Double(rpc.heldMemory)) }
+  }
+
+  /// Reads what is only known at the moment of a scrape.
   package func collect(segments: SegmentDirectory, health: HealthMethods, keeper: WorkerKeeper?) {
     self.registry.collect { writer in
       var serving: Int64 = 0

@@ -9,7 +9,7 @@ struct RecordingDispatcher: CallDispatcher {
   struct Call: Equatable {
     var route: Int
     var stream: UInt32
-    var timeout: UInt64
+    var deadline: UInt64
     var message: [UInt8]
   }
 
@@ -19,9 +19,9 @@ struct RecordingDispatcher: CallDispatcher {
   var answer: (Call) -> (CallResult, [UInt8]) = { (.message, $0.message.reversed()) }
 
   mutating func dispatch(
-    route: Int, stream: UInt32, timeout: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
   ) -> CallResult {
-    let call = Call(route: route, stream: stream, timeout: timeout, message: Array(message))
+    let call = Call(route: route, stream: stream, deadline: deadline, message: Array(message))
     self.calls.append(call)
     let (result, reply) = self.answer(call)
     output.writeBytes(reply)
@@ -34,7 +34,7 @@ struct RecordingDispatcher: CallDispatcher {
 
 /// A client made by hand, face to face with the machine.
 struct Peer {
-  static let routes: [String: Int32] = ["/test.Echo/Reverse": 0, "/test.Echo/Other": 1]
+  static let routes: [String: Int32] = ["/test.Echo/Reverse": 0, "/test.Echo/Other": 1, "/test.Echo/Stream": 2]
 
   var machine: ConnectionStateMachine
   var dispatcher = RecordingDispatcher()
@@ -43,7 +43,7 @@ struct Peer {
   var sent: [UInt8] = []
 
   init(limits: RPCLimits = RPCLimits()) {
-    self.machine = ConnectionStateMachine(limits: limits, routes: Self.routes)
+    self.machine = ConnectionStateMachine(limits: limits, routes: Self.routes, streamingRoutes: [2])
   }
 
   /// A peer whose connection is past preface and settings.
@@ -68,6 +68,37 @@ struct Peer {
     self.sent += bytes
     var output = ByteBuffer()
     bytes.withUnsafeBytes { self.machine.receive($0, dispatcher: &self.dispatcher, output: &output) }
+    return try self.reader.frames(output)
+  }
+
+  /// Answers a call that was left for later; reads what the machine wrote, or nil where it did not take the answer.
+  mutating func reply(_ stream: UInt32, _ message: [UInt8] = []) throws -> [SeenFrame]? {
+    var output = ByteBuffer()
+    let isTaken = self.machine.reply(
+      stream: stream, message: message, dispatcher: &self.dispatcher, output: &output)
+    let frames = try self.reader.frames(output)
+    return isTaken ? frames : nil
+  }
+
+  /// Fails a call that was left for later; reads what the machine wrote, or nil where it did not take the status.
+  mutating func fail(_ stream: UInt32, _ status: RPCStatus) throws -> [SeenFrame]? {
+    var output = ByteBuffer()
+    let isTaken = self.machine.fail(stream: stream, status: status, dispatcher: &self.dispatcher, output: &output)
+    let frames = try self.reader.frames(output)
+    return isTaken ? frames : nil
+  }
+
+  /// Lets the machine go on once its output has left.
+  mutating func resume() throws -> [SeenFrame] {
+    var output = ByteBuffer()
+    self.machine.resume(dispatcher: &self.dispatcher, output: &output)
+    return try self.reader.frames(output)
+  }
+
+  /// Has the machine end what stands still.
+  mutating func endStuck(olderThan age: UInt64) throws -> [SeenFrame] {
+    var output = ByteBuffer()
+    self.machine.endStuck(olderThan: age, dispatcher: &self.dispatcher, output: &output)
     return try self.reader.frames(output)
   }
 

@@ -99,8 +99,10 @@ final class IDServer: Sendable {
       limits: IDMethods.Limits(
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters),
       meter: server.metrics)
+    var limits = RPCLimits()
+    limits.minPingInterval = .zero  // The client asks by PING whether what it sent has come.
     let rpc = RPCServer(
-      methods: methods.all + [server.health.check], group: MultiThreadedEventLoopGroup.singleton,
+      methods: methods.all + [server.health.check], group: MultiThreadedEventLoopGroup.singleton, limits: limits,
       observer: server.metrics)
     let address = try await rpc.start(host: "127.0.0.1", port: 0)
     server.boundAddress.withLock { $0 = address }

@@ -1,0 +1,247 @@
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import MidRPC
+
+@Suite("A limit")
+struct LimitTests {
+  private static let ping = Peer.frame(FrameType.ping, 0, 0, [UInt8](repeating: 7, count: 8))
+
+  private static func isPong(_ frames: [SeenFrame]) -> Bool { frames == [.ping(0x0707_0707_0707_0707, ack: true)] }
+
+  // MARK: - PINGs
+
+  @Test func `lets a PING for each reply pass, ten thousand times`() throws {
+    var peer = try Peer.established()
+    _ = try peer.send(Peer.window(0, 1_000_000))
+    for index in 0..<10_000 {
+      let seen = try peer.send(Self.ping + peer.call(UInt32(2 * index + 1)))
+      #expect(seen.first == .ping(0x0707_0707_0707_0707, ack: true))
+      guard !peer.machine.isClosed else { break }
+    }
+    #expect(!peer.machine.isClosed)
+  }
+
+  @Test func `counts PINGs that come too soon as strikes, and ends at the third with gRPC's words`() throws {
+    var peer = try Peer.established()
+    #expect(Self.isPong(try peer.send(Self.ping)))
+    #expect(Self.isPong(try peer.send(Self.ping)))
+    #expect(Self.isPong(try peer.send(Self.ping)))
+    var output = ByteBuffer()
+    Self.ping.withUnsafeBytes { peer.machine.receive($0, dispatcher: &peer.dispatcher, output: &output) }
+    #expect(String(buffer: output).hasSuffix("too_many_pings"))
+    #expect(peer.machine.fault?.code == .enhanceYourCalm)
+  }
+
+  @Test func `takes PINGs for ever where they keep their distance`() throws {
+    var peer = try Peer.established()
+    for index in 0..<1000 {
+      peer.machine.now = UInt64(index) * 5_000_000_000
+      #expect(Self.isPong(try peer.send(Self.ping)))
+    }
+    peer.machine.now += 4_999_999_999
+    _ = try peer.send(Self.ping)
+    #expect(peer.machine.pingStrikes == 1)
+  }
+
+  @Test func `forgets strikes at any response, also at a refusal`() throws {
+    var peer = try Peer.established()
+    for stream in stride(from: UInt32(1), to: 400, by: 4) {
+      _ = try peer.send(Self.ping + Self.ping + peer.call(stream, fields: Peer.head(path: "/no/thing")))
+      _ = try peer.send(Self.ping + Self.ping + peer.call(stream + 2))
+    }
+    #expect(!peer.machine.isClosed)
+    var ack = try Peer.established()
+    for _ in 0..<100 {
+      _ = try ack.send(Peer.frame(FrameType.ping, FrameFlags.ack, 0, [UInt8](repeating: 7, count: 8)))
+    }
+    #expect(!ack.machine.isClosed, "an answer is no question")
+  }
+
+  // MARK: - Resets
+
+  @Test func `ends rapid resets, whether the client sends them or provokes them`() throws {
+    var limits = RPCLimits()
+    limits.maxResets = 20
+    let floods: [(inout Peer, UInt32) -> [UInt8]] = [
+      { peer, stream in peer.headers(stream) + Peer.frame(FrameType.resetStream, 0, stream, [0, 0, 0, 8]) },
+      { peer, stream in peer.headers(stream) + Peer.window(stream, 0) },
+      { peer, stream in peer.headers(stream) + Peer.window(stream, 0x7fff_ffff) },
+      { peer, stream in peer.headers(stream) + Peer.frame(FrameType.priority, 0, stream, [0]) },
+      { peer, stream in peer.headers(stream, fields: [("x", "y")]) },
+      { peer, stream in peer.headers(stream) + Peer.data(stream, [0, 0x7f, 0, 0, 0]) },
+    ]
+    for (index, flood) in floods.enumerated() {
+      var peer = try Peer.established(limits: limits)
+      var sent = 0
+      var last: [SeenFrame] = []
+      while !peer.machine.isClosed, sent < 100 {
+        last = try peer.send(flood(&peer, UInt32(2 * sent + 1)))
+        sent += 1
+      }
+      #expect(last.goAwayCode == .enhanceYourCalm, "flood \(index)")
+      #expect(sent >= 20, "flood \(index)")
+    }
+  }
+
+  @Test func `lets a caller cancel as many calls as it has answered`() throws {
+    var limits = RPCLimits()
+    limits.maxResets = 20
+    var peer = try Peer.established(limits: limits)
+    for stream in stride(from: UInt32(1), to: 4000, by: 4) {
+      _ = try peer.send(
+        peer.call(stream) + peer.headers(stream + 2) + Peer.frame(FrameType.resetStream, 0, stream + 2, [0, 0, 0, 8]))
+    }
+    #expect(!peer.machine.isClosed)
+  }
+
+  @Test func `is not paid off by one call for many frames`() throws {
+    var limits = RPCLimits()
+    limits.maxUnproductiveFrames = 100
+    var peer = try Peer.established(limits: limits)
+    let junk = (0..<60).flatMap { _ in Peer.frame(FrameType.settings, FrameFlags.ack, 0) }
+    var last: [SeenFrame] = []
+    for index in 0..<20 where !peer.machine.isClosed { last = try peer.send(peer.call(UInt32(2 * index + 1)) + junk) }
+    #expect(last.goAwayCode == .enhanceYourCalm)
+  }
+
+  // MARK: - Memory
+
+  @Test func `bounds the replies that are held, and says so without a window`() throws {
+    var limits = RPCLimits()
+    limits.maxHeldBytes = 100
+    var peer = try Peer.established(limits: limits)
+    _ = try peer.send(Peer.setting(SettingID.initialWindowSize, 0))
+    for stream in [1, 3] as [UInt32] { _ = try peer.send(peer.call(stream, [UInt8](repeating: 1, count: 40))) }
+    #expect(peer.machine.heldBytes == 90 && peer.machine.memory == 90)
+    #expect(try peer.send(peer.call(5, [UInt8](repeating: 1, count: 40))).trailersOnlyStatus == "8")
+    #expect(peer.machine.openStreams == 2)
+    let stream = peer.headers(7, fields: Peer.head(path: "/test.Echo/Stream"))
+    let seen = try peer.send(stream + Peer.data(7, Peer.message([UInt8](repeating: 1, count: 40)) + [0, 0, 0]))
+    #expect(Array(seen.prefix(1)).trailersOnlyStatus == "8")
+    #expect(seen.last == .reset(stream: 7, .noError))
+    #expect(peer.machine.bufferedBytes == 0)
+    _ = try peer.send(Peer.frame(FrameType.resetStream, 0, 1, [0, 0, 0, 8]))
+    #expect(peer.machine.heldBytes == 45)
+    _ = try peer.send(Peer.window(3, 20))
+    #expect(peer.machine.heldBytes == 25)
+    _ = try peer.send(Peer.window(3, 200))
+    #expect(peer.machine.memory == 0 && peer.machine.openStreams == 0)
+  }
+
+  @Test func `lets one reply be larger than it where nothing else is held`() throws {
+    var limits = RPCLimits()
+    limits.maxHeldBytes = 10
+    var peer = try Peer.established(limits: limits)
+    _ = try peer.send(Peer.setting(SettingID.initialWindowSize, 0) + peer.call(1, [UInt8](repeating: 1, count: 40)))
+    #expect(peer.machine.heldBytes == 45)
+  }
+
+  @Test func `of all connections together ends who holds more than a share`() {
+    let memory = RPCMemory(limit: 100_000, connections: 4)
+    #expect(memory.move(from: 0, to: 60_000))
+    #expect(memory.move(from: 0, to: 25_000))
+    #expect(memory.move(from: 25_000, to: 24_000))
+    #expect(!memory.move(from: 0, to: 30_000), "over the limit, and over a share")
+    #expect(memory.move(from: 0, to: 25_000), "a share can always be had")
+    #expect(memory.total == 139_000)
+    #expect(memory.move(from: 60_000, to: 0))
+    #expect(memory.total == 79_000)
+  }
+
+  // MARK: - Time
+
+  @Test func `of time ends requests that do not come whole, held replies, and nothing else`() throws {
+    var peer = try Peer.established()
+    peer.machine.now = 1000
+    _ = try peer.send(Peer.setting(SettingID.initialWindowSize, 0))
+    peer.dispatcher.answer = { call in call.stream == 9 ? (.later, []) : (.message, []) }
+    let streaming = Peer.head(path: "/test.Echo/Stream")
+    _ = try peer.send(peer.headers(1) + peer.headers(3, fields: streaming) + peer.headers(5, fields: streaming))
+    _ = try peer.send(Peer.data(5, [0, 0]) + peer.call(7) + peer.call(9))
+    #expect(peer.machine.openStreams == 5)
+    peer.machine.now = 1100
+    #expect(try peer.endStuck(olderThan: 100) == [])
+    peer.machine.now = 1101
+    let seen = try peer.endStuck(olderThan: 100)
+    let statuses = seen.compactMap { frame -> UInt32? in
+      guard case .headers(let stream, let fields, true) = frame, fields["grpc-status"] == "4" else { return nil }
+      return stream
+    }
+    #expect(Set(statuses) == [1, 5])
+    #expect(seen.contains(.reset(stream: 7, .cancel)))
+    #expect(seen.count == 5)
+    #expect(peer.machine.openStreams == 2, "a call of many messages may rest, and a method may take its time")
+    #expect(peer.machine.memory == 0)
+  }
+
+  @Test func `of time is not moved by bytes that trickle into one request`() throws {
+    var peer = try Peer.established()
+    _ = try peer.send(peer.headers(1) + Peer.data(1, [0, 0, 0, 0, 9]))
+    for tick in 1...9 {
+      peer.machine.now = UInt64(tick) * 20
+      _ = try peer.send(Peer.data(1, [1]))
+    }
+    #expect(try peer.endStuck(olderThan: 100).count == 2)
+  }
+
+  @Test func `of a caller's own deadline ends a call that rests between two messages`() throws {
+    var peer = try Peer.established()
+    let fields = Peer.head(path: "/test.Echo/Stream", extra: [("grpc-timeout", "1u")])
+    _ = try peer.send(peer.headers(1, fields: fields) + Peer.data(1, Peer.message([1])))
+    peer.machine.now = 999
+    #expect(try peer.endStuck(olderThan: 100_000) == [])
+    peer.machine.now = 1000
+    let status = SeenFrame.headers(
+      stream: 1, fields: ["grpc-status": "4", "grpc-message": "the request did not come whole in time"], end: true)
+    #expect(try peer.endStuck(olderThan: 100_000) == [status, .reset(stream: 1, .noError)])
+  }
+
+  // MARK: - The table
+
+  @Test func `lowered for the header table is answered with a table-size update, once`() throws {
+    var peer = try Peer.established()
+    _ = try peer.send(Peer.setting(SettingID.headerTableSize, 4096))
+    _ = try peer.send(peer.call(1))
+    #expect(!peer.machine.hasGivenUpTable)
+    _ = try peer.send(Peer.setting(SettingID.headerTableSize, 100))
+    var output = ByteBuffer()
+    peer.call(3).withUnsafeBytes { peer.machine.receive($0, dispatcher: &peer.dispatcher, output: &output) }
+    #expect(output.getInteger(at: FrameHeader.size, as: UInt8.self) == 0x20)
+    #expect(try peer.reader.frames(output) == Peer.answered(3, [3, 2, 1]))
+    _ = try peer.send(Peer.setting(SettingID.headerTableSize, 0))
+    try peer.expect(peer.call(5), gives: Peer.answered(5, [3, 2, 1]))
+    #expect(!peer.machine.owesTableUpdate)
+  }
+
+  @Test func `lowered for the header table is minded by whatever header block comes first`() throws {
+    let lower = Peer.setting(SettingID.headerTableSize, 0)
+    // HEADERS left before it, and the trailers come after it.
+    var held = try Peer.established()
+    _ = try held.send(Peer.setting(SettingID.initialWindowSize, 0) + held.call(1))
+    var output = ByteBuffer()
+    (lower + Peer.window(1, 100)).withUnsafeBytes {
+      held.machine.receive($0, dispatcher: &held.dispatcher, output: &output)
+    }
+    let data = 9 + Peer.message([3, 2, 1]).count
+    #expect(output.getInteger(at: 9 + data + FrameHeader.size, as: UInt8.self) == 0x20)
+    // A response that is held from its first byte on.
+    var first = try Peer.established()
+    output = ByteBuffer()
+    (lower + Peer.setting(SettingID.initialWindowSize, 0) + first.call(1)).withUnsafeBytes {
+      first.machine.receive($0, dispatcher: &first.dispatcher, output: &output)
+    }
+    #expect(output.getInteger(at: 9 + 9 + FrameHeader.size, as: UInt8.self) == 0x20)
+    for fields in [Peer.head(path: "/no/thing"), Peer.head(method: "GET"), Peer.head(path: "/test.Echo/Stream")] {
+      var peer = try Peer.established()
+      output = ByteBuffer()
+      (lower + peer.call(1, fields: fields) + peer.call(3)).withUnsafeBytes {
+        peer.machine.receive($0, dispatcher: &peer.dispatcher, output: &output)
+      }
+      #expect(output.getInteger(at: 9 + FrameHeader.size, as: UInt8.self) == 0x20)
+      let seen = try peer.reader.frames(output)
+      #expect(Array(seen.suffix(3)) == Peer.answered(3, [3, 2, 1]))
+    }
+  }
+}
