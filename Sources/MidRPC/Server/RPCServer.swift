@@ -30,7 +30,8 @@ public final class RPCServer: Sendable {
   ///   - observer: is told of connections and answered calls.
   public init(
     methods: [RPCMethod], group: any EventLoopGroup, maxConnections: Int = 10_000,
-    maxMemory: Int = 256 * 1024 * 1024, limits: RPCLimits = RPCLimits(), timeouts: RPCTimeouts = RPCTimeouts(), observer: (any RPCObserver)? = nil
+    maxMemory: Int = 256 * 1024 * 1024, limits: RPCLimits = RPCLimits(), timeouts: RPCTimeouts = RPCTimeouts(),
+    observer: (any RPCObserver)? = nil
   ) {
     self.group = group
     self.methods = methods
