@@ -197,6 +197,37 @@ struct ServerTests {
     }
   }
 
+  @Test func `holds a burst of large replies back until its client reads, and loses and doubles none`() async throws {
+    let large = [UInt8](repeating: 6, count: 20_000)
+    let method = RPCMethod(path: "/test.Echo/Reverse") { _, message, response in
+      response.writeBytes(message)
+      response.writeBytes(large)
+      return .reply
+    }
+    try await self.withServer([method]) { server, address, _ in
+      let collector = Collector()
+      let channel = try await ClientBootstrap(group: Self.group)
+        .channelOption(.autoRead, value: false)
+        .channelOption(.socketOption(.so_rcvbuf), value: 4096)
+        .channelInitializer { $0.pipeline.addHandler(collector) }
+        .connect(to: address).get()
+      var peer = Peer()
+      let calls = (0..<200).flatMap { peer.call(UInt32(2 * $0 + 1), [UInt8($0)]) }
+      let open = Peer.setting(SettingID.initialWindowSize, 1 << 30) + Peer.window(0, 1 << 30)
+      let bytes = connectionPreface + open + Peer.setting(SettingID.maxFrameSize, 1 << 20) + calls
+      try await channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
+      while server.heldMemory == 0 { await Task.yield() }
+      #expect(server.heldMemory < 1_000_000, "four megabytes of replies are not made before they can leave")
+      try await channel.setOption(.autoRead, value: true).get()
+      let received = await collector.wait { Self.count(FrameType.headers, in: $0) == 400 }
+      let seen = try peer.reader.frames(received)
+      let replies = seen.compactMap { if case .data(_, let bytes, _) = $0 { bytes } else { nil } }
+      #expect(replies == (0..<200).map { Peer.message([UInt8($0)] + large) })
+      try await channel.close().get()
+      while server.heldMemory > 0 { await Task.yield() }
+    }
+  }
+
   @Test func `closes a connection over the limit`() async throws {
     try await self.withServer([Self.echo], maxConnections: 1) { _, address, _ in
       let (first, collector) = try await self.connect(address)

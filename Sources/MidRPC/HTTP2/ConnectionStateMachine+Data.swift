@@ -56,8 +56,10 @@ extension ConnectionStateMachine {
     if data.isEmpty && !frame.has(FrameFlags.endStream) { try self.countUnproductive() }
     self.streams[slot].receiveWindow -= Int32(frame.length)
     if frame.has(FrameFlags.endStream) { self.streams[slot].isRemoteClosed = true }
-    // A request that is refused anyway is read to its end and thrown away.
-    if self.streams[slot].route >= 0 && !data.isEmpty {
+    if self.streams[slot].route < 0 {
+      // A request that is refused anyway is read to its end and thrown away.
+      try self.countUnproductive()
+    } else if !data.isEmpty {
       self.streams[slot].hasBody = true
       self.bodies[streamID, default: MessageBuffer()].append(data)
       self.bufferedBytes += data.count

@@ -86,7 +86,9 @@ extension ConnectionStateMachine {
     if streamID > self.lastStreamID + 2 { self.skip(upTo: streamID) }
     self.lastStreamID = streamID
     guard self.streams.count < self.limits.maxConcurrentStreams else {
-      return try self.reset(streamID, .refusedStream, output: &output)
+      // Not counted as a reset: a client may open more before it has our SETTINGS, and tries again.
+      try self.countUnproductive()
+      return self.writeReset(streamID, .refusedStream, output: &output)
     }
     guard head.route != RequestHead.malformed else {
       return try self.reset(streamID, .protocolError, output: &output)

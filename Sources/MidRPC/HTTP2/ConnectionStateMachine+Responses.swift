@@ -129,14 +129,19 @@ extension ConnectionStateMachine {
     self.streams.remove(at: slot)
   }
 
-  /// Writes RST_STREAM, and remembers the stream so that what the peer sent before it knew is ignored.
+  /// Writes RST_STREAM for something the peer did.
   mutating func reset(
     _ streamID: UInt32, _ code: HTTP2ErrorCode, output: inout ByteBuffer
   ) throws(ConnectionFault) {
+    self.writeReset(streamID, code, output: &output)
+    try self.countReset()
+  }
+
+  /// Writes RST_STREAM, and remembers the stream so that what the peer sent before it knew is ignored.
+  mutating func writeReset(_ streamID: UInt32, _ code: HTTP2ErrorCode, output: inout ByteBuffer) {
     output.writeResetStream(streamID: streamID, code: code)
     if self.recentResets.count >= 64 { self.recentResets.removeFirst() }
     self.recentResets.append(streamID)
-    try self.countReset()
   }
 
   /// Forgets a stream that ends without an answer, and tells the peer.

@@ -108,7 +108,8 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
     self.unwritableSince = context.channel.isWritable ? nil : self.eventLoop.now
-    self.goOn(context)
+    // Not here and now: this may come from within a write of what still stands in the output.
+    if context.channel.isWritable { self.goOnLater() }
     context.fireChannelWritabilityChanged()
   }
 
@@ -138,7 +139,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       }
     }
     self.tellBurst()
-    if self.machine.memory != self.heldMemory { self.account(context) }
+    if self.heldMemory != self.machine.memory || self.unwritableSince != nil { self.account(context) }
     if self.machine.isPaused { self.goOnLater() }
     if (self.machine.isClosed || self.machine.isDrained) && !self.isClosing {
       self.isClosing = true
@@ -159,6 +160,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   /// Goes on with what waited for the socket: first the input that has come already, then reading.
   private func goOn(_ context: ChannelHandlerContext) {
     guard context.channel.isWritable else { return }
+    if self.heldMemory != self.machine.memory { self.account(context) }
     if self.machine.isPaused {
       self.machine.now = self.eventLoop.now.uptimeNanoseconds
       var dispatcher = Dispatcher(handler: self)
@@ -173,7 +175,9 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// Tells the common account what this connection holds, and ends it where that is too much.
   private func account(_ context: ChannelHandlerContext) {
-    let held = self.machine.memory
+    // What the socket does not take counts as well.
+    let unsent = self.unwritableSince == nil ? 0 : Self.unsentBytes(context.channel)
+    let held = self.machine.memory + unsent
     let isAllowed = self.memory.move(from: self.heldMemory, to: held)
     self.heldMemory = held
     guard !isAllowed, !self.machine.isClosed else { return }
@@ -183,6 +187,14 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       ConnectionFault(.enhanceYourCalm, "the server's memory for half-sent requests and unread answers is used up"),
       dispatcher: &dispatcher, output: &self.output)
     self.flush(context)
+  }
+
+  private static func unsentBytes(_ channel: any Channel) -> Int {
+    do {
+      return try channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
+    } catch {
+      return 0  // The channel is closed: it holds nothing.
+    }
   }
 
   /// Closes the connection so that the peer still reads what was sent last: our side first, the rest a moment later.
