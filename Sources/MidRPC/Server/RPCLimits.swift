@@ -21,8 +21,8 @@ public struct RPCLimits: Sendable, Hashable {
   /// (CVE-2025-8671). Default 2,000.
   public var maxResets = 2_000
   /// The least time between two PINGs without a response of ours between them. One that comes sooner is a strike, as
-  /// gRPC counts them. Default 5 s; gRPC's own servers ask for 5 min.
-  public var minPingInterval = TimeAmount.seconds(5)
+  /// gRPC counts them. Default 4 s, so that a client that asks every 5 s may be early; gRPC's own servers ask for 5 min.
+  public var minPingInterval = TimeAmount.seconds(4)
   /// The strikes that are let pass; a response forgets them. One more ends the connection with ENHANCE_YOUR_CALM and
   /// `too_many_pings`, at which gRPC's clients slow down. Default 2.
   public var maxPingStrikes = 2

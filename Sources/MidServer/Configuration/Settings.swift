@@ -54,7 +54,7 @@ package enum Settings {
     "grpc.max_resets", .integer(10...10_000_000), default: "2000",
     help: "How many calls of a connection may end by RST_STREAM in 15 s, beyond one for each reply.")
   static let grpcPingMinInterval = Setting(
-    "grpc.ping_min_interval", .duration(.zero...(.seconds(3_600))), default: "5s",
+    "grpc.ping_min_interval", .duration(.zero...(.seconds(3_600))), default: "4s",
     help: "How far apart a client's PINGs must be where no reply lies between; gRPC clients wait 10 s or more.")
   static let grpcPingStrikes = Setting(
     "grpc.ping_strikes", .integer(0...1_000_000), default: "2",
