@@ -100,7 +100,7 @@ struct StreamingCallTests {
 
   @Test func `fails at a message that is none`() throws {
     let cases: [([UInt8], Bool, String)] = [
-      ([1, 0, 0, 0, 0], false, "12"), ([7, 0, 0, 0, 0], false, "13"), ([0, 1, 0, 0, 0], false, "8"),
+      ([1, 0, 0, 0, 0], false, "13"), ([7, 0, 0, 0, 0], false, "13"), ([0, 1, 0, 0, 0], false, "8"),
       ([0, 0, 0], true, "13"), ([0, 0, 0, 0, 2, 1], true, "13"),
     ]
     for (bytes, isLast, code) in cases {

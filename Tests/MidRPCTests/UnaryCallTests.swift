@@ -172,14 +172,6 @@ struct RefusedRequestTests {
     #expect(peer.dispatcher.rejections == [.unimplemented])
   }
 
-  @Test func `with a compressed message is UNIMPLEMENTED and told what is known`() throws {
-    var peer = try Peer.established()
-    let seen = try peer.send(peer.headers(1) + Peer.data(1, Peer.message([1], flag: 1), end: true))
-    guard case .headers(1, let fields, true)? = seen.first else { throw FrameReader.Broken() }
-    #expect(fields["grpc-status"] == "12")
-    #expect(fields["grpc-accept-encoding"] == "identity")
-  }
-
   @Test func `with an unknown encoding is UNIMPLEMENTED, with identity it is served`() throws {
     let (status, _) = try self.status { $0.call(1, fields: Peer.head(extra: [("grpc-encoding", "gzip")])) }
     #expect(status == "12")
@@ -188,12 +180,12 @@ struct RefusedRequestTests {
     #expect(seen == Peer.answered(1, [3, 2, 1]))
   }
 
-  @Test func `without a message, cut short, with two messages or a wild prefix is INTERNAL`() throws {
-    #expect(try self.status { $0.headers(1, end: true) }.0 == "13")
+  @Test func `without a message or with two is UNIMPLEMENTED, cut short or with a wild prefix INTERNAL`() throws {
+    #expect(try self.status { $0.headers(1, end: true) }.0 == "12")
     #expect(try self.status { $0.headers(1) + Peer.data(1, [0, 0, 0], end: true) }.0 == "13")
     #expect(try self.status { $0.headers(1) + Peer.data(1, [0, 0, 0, 0, 9, 1], end: true) }.0 == "13")
     #expect(
-      try self.status { $0.headers(1) + Peer.data(1, Peer.message([1]) + Peer.message([2]), end: true) }.0 == "13")
+      try self.status { $0.headers(1) + Peer.data(1, Peer.message([1]) + Peer.message([2]), end: true) }.0 == "12")
     #expect(try self.status { $0.headers(1) + Peer.data(1, Peer.message([1], flag: 7), end: true) }.0 == "13")
   }
 

@@ -13,7 +13,10 @@ struct RequestHead: Hashable {
   var isStreaming = false
 
   /// Breaks a rule of HTTP/2: the stream is reset.
-  static let malformed: Int32 = -1
+  static let malformed: Int32 = -8
+  /// CONNECT, which is answered HTTP status 405 at once: its client sends nothing before it has an answer. Source: RFC
+  /// 9113, section 8.5. This mark and those below it never become a call.
+  static let connect: Int32 = -7
   /// A path that no method has.
   static let unknownMethod: Int32 = -2
   /// Not gRPC: HTTP status 415.
@@ -34,12 +37,14 @@ struct RequestHead: Hashable {
         return
       }
     }
-    guard let method = fields.method, let path = fields.path, fields.scheme != nil, !path.isEmpty else {
+    guard let method = fields.method, fields.areComplete else {
       self.route = Self.malformed
       return
     }
     self.route =
-      if method != "POST" {
+      if method == "CONNECT" {
+        Self.connect
+      } else if method != "POST" {
         Self.notPost
       } else if !fields.isGRPC {
         Self.unsupportedMediaType
@@ -48,7 +53,7 @@ struct RequestHead: Hashable {
       } else if fields.isCompressed {
         Self.unknownCompression
       } else {
-        routes[path] ?? Self.unknownMethod
+        routes[fields.path ?? ""] ?? Self.unknownMethod
       }
     if let timeout = fields.timeout, let timeout { self.timeout = timeout }
     if let length = fields.contentLength { self.contentLength = length }
@@ -56,12 +61,10 @@ struct RequestHead: Hashable {
 
   init(route: Int32) { self.route = route }
 
-  /// Whether a client's trailers are allowed: no pseudo-header fields, no bad names or values. Source: RFC 9113,
-  /// section 8.1.
+  /// Whether a client's trailers are allowed: no pseudo-header fields, no connection-specific ones, no bad names or
+  /// values. Sources: RFC 9113, sections 8.1 and 8.2.
   static func areTrailers(_ headers: HPACKHeaders) -> Bool {
-    headers.allSatisfy { name, value, _ in
-      !name.hasPrefix(":") && !name.utf8.contains(where: Fields.isForbidden) && Fields.isValue(value)
-    }
+    headers.allSatisfy { name, value, _ in FieldRules.allows(name, value) }
   }
 
   /// The fields that matter, collected in one pass.
@@ -70,32 +73,24 @@ struct RequestHead: Hashable {
     var path: String?
     var scheme: String?
     var authority: String?
+    var host: String?
     var isGRPC = false
     var timeout: UInt64??
     var isCompressed = false
     var contentLength: Int32?
     var pastPseudoHeaders = false
 
-    static func isForbidden(_ byte: UInt8) -> Bool {
-      (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) || byte <= 0x20 || byte >= 0x7f
-    }
-
-    /// Whether a field may have this value: no NUL, CR or LF, no blank at either end. Source: RFC 9113, section 8.2.1.
-    static func isValue(_ value: String) -> Bool {
-      func isBlank(_ byte: UInt8?) -> Bool { byte == 0x20 || byte == 0x09 }
-      let bytes = value.utf8
-      return !bytes.contains { $0 == 0 || $0 == 0x0a || $0 == 0x0d } && !isBlank(bytes.first) && !isBlank(bytes.last)
-    }
-
     /// Takes one field; false makes the request malformed.
     mutating func take(_ name: String, _ value: String) -> Bool {
-      guard !name.isEmpty, Self.isValue(value) else { return false }
-      if name.utf8.first == UInt8(ascii: ":") { return !self.pastPseudoHeaders && self.takePseudo(name, value) }
+      if name.utf8.first == UInt8(ascii: ":") {
+        return !self.pastPseudoHeaders && FieldRules.isValue(value) && self.takePseudo(name, value)
+      }
       self.pastPseudoHeaders = true
-      guard !name.utf8.contains(where: Self.isForbidden) else { return false }
+      guard FieldRules.allows(name, value) else { return false }
       switch name {
-      case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade": return false
-      case "te": return value == "trailers"
+      case "host":
+        guard self.host == nil else { return false }
+        self.host = value
       case "content-type": self.isGRPC = Self.isGRPC(value)
       case "grpc-timeout": self.timeout = .some(GRPCTimeout.nanoseconds(value))
       case "grpc-encoding": self.isCompressed = value != "identity"
@@ -103,6 +98,25 @@ struct RequestHead: Hashable {
       default: break
       }
       return true
+    }
+
+    /// Whether the pseudo-header fields make a request. Sources: RFC 9113, sections 8.3.1 and 8.5.
+    var areComplete: Bool {
+      guard let method = self.method, FieldRules.isMethod(method) else { return false }
+      if let authority = self.authority, let host = self.host {
+        let scheme = self.scheme ?? ""
+        guard FieldRules.authority(authority, scheme: scheme) == FieldRules.authority(host, scheme: scheme) else {
+          return false
+        }
+      }
+      if method == "CONNECT" {
+        return self.scheme == nil && self.path == nil && self.authority?.isEmpty == false
+      }
+      guard let scheme = self.scheme, FieldRules.isScheme(scheme) else { return false }
+      // The deprecated user information has no place in the authority of an http or https URI.
+      if let authority = self.authority, scheme.hasPrefix("http"), authority.contains("@") { return false }
+      guard let path = self.path, FieldRules.isPath(path) else { return false }
+      return path.utf8.first == UInt8(ascii: "/") || (path == "*" && method == "OPTIONS")
     }
 
     /// Lengths past 2^31-1 are cut to that: no message that we take is so long, so they match none.

@@ -107,18 +107,30 @@ enum ResponseEncoding {
     output.writeBytes(block)
   }
 
-  /// A `grpc-message`: percent-encoded, at most 1,024 bytes. Source: gRPC's `PROTOCOL-HTTP2.md`, "Responses".
+  /// A `grpc-message`: percent-encoded, at most 1,024 bytes, cut between characters. Source: gRPC's
+  /// `PROTOCOL-HTTP2.md`, "Responses".
   static func percentEncoded(_ message: String) -> String {
     let digits = Array("0123456789ABCDEF".utf8)
     var encoded: [UInt8] = []
-    for byte in message.utf8 {
-      guard encoded.count < 1_022 else { break }
-      if byte >= 0x20, byte <= 0x7e, byte != UInt8(ascii: "%") {
+    var whole = 0
+    let bytes = message.utf8
+    let ends = (bytes.startIndex, bytes.isEmpty ? bytes.endIndex : bytes.index(before: bytes.endIndex))
+    for index in bytes.indices {
+      let byte = bytes[index]
+      if byte & 0xc0 != 0x80 { whole = encoded.count }
+      // No field's value may begin or end with a blank: RFC 9113, section 8.2.1.
+      let isEdge = byte == 0x20 && (index == ends.0 || index == ends.1)
+      if byte >= 0x20, byte <= 0x7e, byte != UInt8(ascii: "%"), !isEdge {
         encoded.append(byte)
       } else {
         encoded += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 0xf)]]
       }
+      guard encoded.count <= 1024 else {
+        encoded.removeSubrange(whole...)
+        break
+      }
     }
+    while encoded.last == 0x20 { encoded.removeLast() }
     return String(decoding: encoded, as: UTF8.self)
   }
 

@@ -154,8 +154,11 @@ extension ConnectionStateMachine {
     guard frame.streamID != 0 else { throw ConnectionFault(.protocolError, "PRIORITY on stream 0") }
     try self.countUnproductive()
     guard payload.count == 5 else {
-      if let slot = self.streams.find(frame.streamID) { self.drop(slot, dispatcher: &dispatcher) }
-      return try self.reset(frame.streamID, .frameSizeError, output: &output)
+      // A stream error; but an idle stream can't be reset (section 6.4), so there the connection ends.
+      guard let slot = self.streams.find(frame.streamID) else {
+        throw ConnectionFault(.frameSizeError, "PRIORITY not of 5 bytes")
+      }
+      return try self.drop(slot, resetting: .frameSizeError, dispatcher: &dispatcher, output: &output)
     }
   }
 

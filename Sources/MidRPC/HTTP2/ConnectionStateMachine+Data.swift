@@ -194,7 +194,7 @@ extension ConnectionStateMachine {
     case RequestHead.unknownCompression:
       status = RPCStatus(.unimplemented, "unknown grpc-encoding; only identity is known")
     default:
-      status = self.judgeMessage(body) ?? RPCStatus(.internalError, "more than one message in a unary call")
+      status = self.judgeMessage(body) ?? RPCStatus(.unimplemented, "a unary call with more than one message")
     }
     try self.refuse(slot, status, dispatcher: &dispatcher, output: &output)
   }
@@ -202,11 +202,11 @@ extension ConnectionStateMachine {
   /// What is wrong with the message that `body` begins with, or nil.
   func judgeMessage(_ body: UnsafeRawBufferPointer) -> RPCStatus? {
     let prefix = ResponseEncoding.prefixSize
-    guard body.count >= prefix else {
-      return RPCStatus(.internalError, body.isEmpty ? "a unary call without a message" : "a message cut short")
-    }
+    // Sources of the codes: gRPC's `statuscodes.md` ("Request cardinality violation") and `compression.md`.
+    guard !body.isEmpty else { return RPCStatus(.unimplemented, "a unary call without a message") }
+    guard body.count >= prefix else { return RPCStatus(.internalError, "a message cut short") }
     guard body[0] != 1 else {
-      return RPCStatus(.unimplemented, "compressed messages are not taken; only identity is known")
+      return RPCStatus(.internalError, "a message marked as compressed in a call whose grpc-encoding is identity")
     }
     guard body[0] == 0 else { return RPCStatus(.internalError, "a message prefix that starts with \(body[0])") }
     let length = Self.messageLength(body)

@@ -90,8 +90,9 @@ extension ConnectionStateMachine {
       try self.countUnproductive()
       return self.writeReset(streamID, .refusedStream, output: &output)
     }
-    guard head.route != RequestHead.malformed else {
-      return try self.reset(streamID, .protocolError, output: &output)
+    guard head.route > RequestHead.connect else {
+      return try self.refuseHead(
+        head, streamID: streamID, endsStream: endsStream, dispatcher: &dispatcher, output: &output)
     }
     var stream = StreamState()
     stream.id = streamID
@@ -106,6 +107,23 @@ extension ConnectionStateMachine {
     if endsStream, let slot = self.streams.find(streamID) {
       try self.finishWithoutMessage(slot, dispatcher: &dispatcher, output: &output)
     }
+  }
+
+  /// A request that becomes no call whatever follows its head: malformed (RFC 9113, section 8.1.1), or CONNECT.
+  @inline(never)
+  private mutating func refuseHead<Dispatcher: CallDispatcher>(
+    _ head: RequestHead, streamID: UInt32, endsStream: Bool, dispatcher: inout Dispatcher, output: inout ByteBuffer
+  ) throws(ConnectionFault) {
+    guard head.route == RequestHead.connect else {
+      return try self.reset(streamID, .protocolError, output: &output)
+    }
+    var stream = StreamState()
+    stream.id = streamID
+    self.streams.insert(stream)
+    if let slot = self.streams.find(streamID) {
+      self.refuseHTTP(slot, "405", allow: "POST", dispatcher: &dispatcher, output: &output)
+    }
+    if !endsStream { try self.reset(streamID, .noError, output: &output) }
   }
 
   /// END_STREAM came with HEADERS: for a unary call that is an error, a call of many messages may have none.
