@@ -76,8 +76,8 @@ class RawConnection:
     def __exit__(self, *_):
         self.close()
 
-    def request(self, path, body, content_type="application/grpc", method="POST", extra=()):
-        """Sends one request and returns its stream number."""
+    def request(self, path, body, content_type="application/grpc", method="POST", extra=(), end=True):
+        """Sends one request, without its end where `end` is false, and returns its stream number."""
         stream = self._next_stream
         self._next_stream += 2
         self.streams[stream] = Response()
@@ -92,7 +92,7 @@ class RawConnection:
             fields.append(("content-type", content_type))
         fields.extend(extra)
         headers = HeadersFrame(stream, data=b"".join(literal(*field) for field in fields), flags=["END_HEADERS"])
-        data = DataFrame(stream, data=body, flags=["END_STREAM"])
+        data = DataFrame(stream, data=body, flags=["END_STREAM"] if end else [])
         self.socket.sendall(headers.serialize() + data.serialize())
         return stream
 

@@ -30,7 +30,7 @@ from midhealth import health_pb2  # noqa: E402
 from mid.v1 import mid_pb2  # noqa: E402
 from pb import id_pb2  # noqa: E402
 
-__all__ = ["health_pb2", "mid_pb2", "id_pb2", "method", "make_id", "generate_id", "generate_batch"]
+__all__ = ["health_pb2", "mid_pb2", "id_pb2", "method", "make_id", "generate_id", "generate_batch", "stream_ids"]
 
 
 def method(channel, path, request, response):
@@ -62,3 +62,15 @@ def generate_batch(channel):
         return [(item.start, item.stride, item.count) for item in answer.ranges]
 
     return generate
+
+
+def stream_ids(channel):
+    """Takes an iterator of requests (mode, tag, count), gives the call: an iterator over responses."""
+    call = channel.stream_stream(
+        "/mid.v1.IDService/StreamIDs",
+        request_serializer=lambda request: mid_pb2.GenerateBatchRequest(
+            mode=request[0], tag=request[1], count=request[2]
+        ).SerializeToString(),
+        response_deserializer=mid_pb2.GenerateBatchResponse.FromString,
+    )
+    return lambda requests, **options: call(requests, **options)

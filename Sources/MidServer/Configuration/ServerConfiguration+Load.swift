@@ -59,7 +59,8 @@ extension ServerConfiguration {
         keepaliveInterval: try settings(Settings.grpcKeepaliveInterval),
         keepaliveTimeout: try settings(Settings.grpcKeepaliveTimeout),
         idleTimeout: try settings(Settings.grpcIdleTimeout),
-        connectionAge: try settings(Settings.grpcConnectionAge)),
+        connectionAge: try settings(Settings.grpcConnectionAge),
+        reflection: try settings(Settings.grpcReflection)),
       metricsAddress: try settings(Settings.metricsAddress),
       snowflake: Snowflake(
         workerID: try settings(Settings.workerID), datacenterID: try settings(Settings.datacenterID),

@@ -55,6 +55,8 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var idleTimeout: Duration?
     /// `grpc.connection_age`, or nil for `off`.
     package var connectionAge: Duration?
+    /// `grpc.reflection`.
+    package var reflection: Bool
   }
 
   /// Snowflake ids.

@@ -41,6 +41,17 @@ extension SettingType where Value == Int {
   }
 }
 
+extension SettingType where Value == Bool {
+  /// A switch.
+  static let onOff = SettingType(allowed: "on or off") { text in
+    switch text {
+    case "on": true
+    case "off": false
+    default: nil
+    }
+  }
+}
+
 extension SettingType where Value == Double {
   /// A decimal fraction within bounds.
   static func fraction(_ range: ClosedRange<Double>) -> SettingType {

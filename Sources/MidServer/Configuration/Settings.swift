@@ -77,6 +77,9 @@ package enum Settings {
   static let grpcConnectionAge = Setting(
     "grpc.connection_age", .durationOrOff(.seconds(1)...(.seconds(2_592_000))), default: "off",
     help: "How old a connection may become, give or take a tenth, before it is asked to end, or off.")
+  static let grpcReflection = Setting(
+    "grpc.reflection", .onOff, default: "on",
+    help: "Whether callers without .proto files, grpcurl for one, may ask what there is to call.")
 
   static let metricsAddress = Setting(
     "metrics.address", .addressOrOff, default: "127.0.0.1:9190", flag: "--metrics",
@@ -150,7 +153,7 @@ package enum Settings {
     grpcAddress, grpcEventLoops, grpcMaxConnections, grpcMaxStreams, grpcMaxMessageBytes, grpcMaxHeaderBytes,
     grpcMaxWindowBytes, grpcMaxHeldBytes, grpcMaxMemoryBytes, grpcMaxUnproductiveFrames, grpcMaxResets,
     grpcPingMinInterval, grpcPingStrikes, grpcFirstRequestTimeout, grpcStuckTimeout, grpcKeepaliveInterval,
-    grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge,
+    grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge, grpcReflection,
     metricsAddress, workerID, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,

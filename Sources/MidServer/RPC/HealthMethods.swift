@@ -23,16 +23,25 @@ package struct HealthMethods: Sendable {
   package var isSnowflakeReady: @Sendable () -> Bool
   /// Whether segment ids can be had.
   package var isSegmentReady: @Sendable () -> Bool
+  /// The services that need no ids and are well while the server takes calls.
+  package let otherServices: [String]
 
   /// Raised when the server begins to stop: nothing is ready from then on.
   package let stopping = StopFlag()
 
   /// Creates the method's state.
+  ///
+  /// - Parameters:
+  ///   - isSnowflakeReady: whether Snowflake ids can be had.
+  ///   - isSegmentReady: whether segment ids can be had.
+  ///   - hasReflection: whether the server has server reflection, whose services are known then.
   package init(
-    isSnowflakeReady: @escaping @Sendable () -> Bool, isSegmentReady: @escaping @Sendable () -> Bool
+    isSnowflakeReady: @escaping @Sendable () -> Bool, isSegmentReady: @escaping @Sendable () -> Bool,
+    hasReflection: Bool = true
   ) {
     self.isSnowflakeReady = isSnowflakeReady
     self.isSegmentReady = isSegmentReady
+    self.otherServices = ["grpc.health.v1.Health"] + (hasReflection ? ReflectionMethods.services : [])
   }
 
   /// Whether `service` serves, or nil for a name that nobody knows.
@@ -42,8 +51,7 @@ package struct HealthMethods: Sendable {
     case "", "pb.IDMaker", "mid.v1.IDService": isUp && self.isSnowflakeReady() && self.isSegmentReady()
     case "snowflake": isUp && self.isSnowflakeReady()
     case "segment": isUp && self.isSegmentReady()
-    case "grpc.health.v1.Health": isUp
-    default: nil
+    default: self.otherServices.contains(service) ? isUp : nil
     }
   }
 
@@ -57,8 +65,8 @@ package struct HealthMethods: Sendable {
         return .failure(RPCStatus(.internalError, "the request is not a protobuf message: \(error)"))
       }
       guard let isServing = self.isServing(request.service) else {
-        return .failure(
-          RPCStatus(.notFound, "unknown service; known: pb.IDMaker, mid.v1.IDService, snowflake, segment"))
+        let known = ["pb.IDMaker, mid.v1.IDService, snowflake, segment"] + self.otherServices
+        return .failure(RPCStatus(.notFound, "unknown service; known: \(known.joined(separator: ", "))"))
       }
       HealthCheckResponse(status: isServing ? .serving : .notServing).encode(into: &response)
       return .reply

@@ -2,7 +2,8 @@ package import MidCore
 package import MidRPC
 import NIOCore
 
-/// The methods that hand out ids: `pb.IDMaker/MakeIDService`, and `mid.v1.IDService/GenerateID` and `/GenerateBatch`.
+/// The methods that hand out ids: `pb.IDMaker/MakeIDService`, and `mid.v1.IDService/GenerateID`, `/GenerateBatch` and
+/// `/StreamIDs`.
 ///
 /// What is cached is answered within the call, on the event loop, without a lock or an allocation. The rest waits: in the
 /// generator's queue for a segment, on a timer for a Snowflake tick; see `IDMethods+Waiting.swift`.
@@ -62,6 +63,10 @@ package final class IDMethods: Sendable {
         self.single(call, message, kind: .generateID, &response)
       },
       RPCMethod(path: "/mid.v1.IDService/GenerateBatch") { call, message, response in
+        self.batch(call, message, &response)
+      },
+      // Each message is a batch of its own: one response per request, in order, and the first failure ends the call.
+      RPCMethod(path: "/mid.v1.IDService/StreamIDs", kind: .streaming) { call, message, response in
         self.batch(call, message, &response)
       },
     ]

@@ -49,10 +49,11 @@ package struct MidServer {
     try await supervisor.tryOnce()
     let keeper = try self.makeKeeper(supervisor, file: file)
     await keeper.start()
-    let metrics = ServerMetrics(registry: self.registry, methods: Self.methodPaths)
+    let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
     let segments = try self.makeSegments(supervisor, metrics: metrics)
     let health = HealthMethods(
-      isSnowflakeReady: { keeper.isReady }, isSegmentReady: { segments.directory.isReady })
+      isSnowflakeReady: { keeper.isReady }, isSegmentReady: { segments.directory.isReady },
+      hasReflection: self.configuration.grpc.reflection)
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
     // Told once both ports are bound.
@@ -93,10 +94,13 @@ package struct MidServer {
     return logger
   }
 
-  private static let methodPaths = [
-    "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
-    "/grpc.health.v1.Health/Check",
-  ]
+  /// The paths of all methods, in the server's order.
+  private var methodPaths: [String] {
+    [
+      "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
+      "/mid.v1.IDService/StreamIDs", "/grpc.health.v1.Health/Check",
+    ] + (self.configuration.grpc.reflection ? ReflectionMethods.paths : [])
+  }
 
   // MARK: - Snowflake
 
@@ -166,8 +170,9 @@ package struct MidServer {
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),
       meter: metrics)
-    let methods = ids.all + [health.check]
-    precondition(methods.map(\.path) == Self.methodPaths, "metrics name the methods in the server's order")
+    let reflection = settings.reflection ? ReflectionMethods(paths: self.methodPaths).all : []
+    let methods = ids.all + [health.check] + reflection
+    precondition(methods.map(\.path) == self.methodPaths, "metrics name the methods in the server's order")
     let loops = settings.eventLoops > 0 ? settings.eventLoops : System.coreCount
     let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
     let server = RPCServer(

@@ -100,6 +100,8 @@ struct MessageFuzzTests {
     _ = self.parse(GenerateBatchResponse.self, input)
     _ = self.parse(HealthCheckRequest.self, input)
     _ = self.parse(HealthCheckResponse.self, input)
+    _ = self.parse(ServerReflectionRequest.self, input)
+    _ = self.parse(ServerReflectionResponse.self, input)
     input.withUnsafeBytes { raw in
       for kind in [RequestFields.Kind.id, .generateID, .generateBatch] {
         do { _ = try RequestFields(decoding: raw, as: kind).modeText } catch {}

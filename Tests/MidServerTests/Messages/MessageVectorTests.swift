@@ -59,4 +59,44 @@ struct MessageVectorTests {
     try self.check(HealthCheckResponse(status: .serviceUnknown), "0803")
     try self.check(HealthCheckResponse(status: .init(rawValue: 4)), "0804")
   }
+
+  @Test func `questions of reflection`() throws {
+    try self.check(ServerReflectionRequest(), "")
+    try self.check(ServerReflectionRequest(host: "h", .listServices("")), "0a01683a00")
+    try self.check(ServerReflectionRequest(.listServices("*")), "3a012a")
+    try self.check(ServerReflectionRequest(.fileByFilename("a.proto")), "1a07612e70726f746f")
+    try self.check(ServerReflectionRequest(.fileContainingSymbol("pb.IDMaker")), "220a70622e49444d616b6572")
+    let extensions: [(ExtensionRequest, String)] = [
+      (ExtensionRequest(containingType: "a.B", extensionNumber: 100), "2a070a03612e421064"),
+      (ExtensionRequest(extensionNumber: -1), "2a0b10ffffffffffffffffff01"),
+      (ExtensionRequest(), "2a00"),
+    ]
+    for (asked, expected) in extensions {
+      try self.check(ServerReflectionRequest(.fileContainingExtension(asked)), expected)
+    }
+    try self.check(ServerReflectionRequest(.allExtensionNumbersOfType("a.B")), "3203612e42")
+  }
+
+  @Test func `of two questions the last one counts, and two halves of one are put together`() throws {
+    let both = try ServerReflectionRequest(decoding: bytes("2a050a03612e422a0210643a00"))
+    #expect(both == ServerReflectionRequest(.listServices("")))
+    let halves = try ServerReflectionRequest(decoding: bytes("2a050a03612e422a021064"))
+    let asked = ExtensionRequest(containingType: "a.B", extensionNumber: 100)
+    #expect(halves == ServerReflectionRequest(.fileContainingExtension(asked)))
+  }
+
+  @Test func `answers of reflection`() throws {
+    let request = ServerReflectionRequest(host: "h", .fileByFilename("f"))
+    try self.check(
+      ServerReflectionResponse(validHost: "h", originalRequest: request, .files([[1, 2], [0xff]])),
+      "0a016812060a01681a016622070a0201020a01ff")
+    try self.check(
+      ServerReflectionResponse(.extensionNumbers(type: "a.B", [1, 300, -1])),
+      "12002a140a03612e42120d01ac02ffffffffffffffffff01")
+    try self.check(ServerReflectionResponse(.extensionNumbers(type: "a.B", [])), "12002a050a03612e42")
+    let listing = ServerReflectionRequest(.listServices(""))
+    try self.check(
+      ServerReflectionResponse(originalRequest: listing, .services(["a.B", ""])), "12023a0032090a050a03612e420a00")
+    try self.check(ServerReflectionResponse(.error(code: 5, message: "no")), "12003a06080512026e6f")
+  }
 }

@@ -12,6 +12,7 @@ struct IDMethodsTests {
   private static let make = "/pb.IDMaker/MakeIDService"
   private static let one = "/mid.v1.IDService/GenerateID"
   private static let many = "/mid.v1.IDService/GenerateBatch"
+  private static let stream = "/mid.v1.IDService/StreamIDs"
 
   /// A message's bytes.
   private static func bytes(_ message: some ProtobufMessage) -> [UInt8] {
@@ -122,6 +123,56 @@ struct IDMethodsTests {
           last = try #require(range.last)
         }
       }
+    }
+  }
+
+  @Test(arguments: ["snowflake", "segment"])
+  func `a stream's message is served and refused as a batch is`(mode: String) async throws {
+    try await IDServer.with(maximumBatch: 10_000) { server, client in
+      let message = Self.bytes(GenerateBatchRequest(mode: mode, count: 5000))
+      let first = try Self.ranges(try await client.call(Self.stream, message))
+      let second = try Self.ranges(try await client.call(Self.many, message))
+      #expect(first.total == 5000 && second.total == 5000)
+      let last = try #require(first.last?.last)
+      let next = try #require(second.first?.start)
+      #expect(next > last)
+      for bad in [GenerateBatchRequest(mode: mode, count: 10_001), GenerateBatchRequest(mode: mode + "s", count: 1)] {
+        Self.expect(try await client.call(Self.stream, Self.bytes(bad)), .invalidArgument)
+      }
+    }
+  }
+
+  @Test func `a stream's messages are answered one by one, in order, until one fails`() async throws {
+    try await IDServer.with(maximumBatch: 10_000, step: 1000) { server, client in
+      // The first finds nothing loaded; the others must not overtake it.
+      server.loads.withLock { $0 = .held }
+      let messages = [1, 10, 600, 2].map { Self.bytes(GenerateBatchRequest(mode: "segment", count: $0)) }
+      let bad = Self.bytes(GenerateBatchRequest(mode: "segment", count: 0))
+      let last = Self.bytes(GenerateBatchRequest(mode: "segment", count: 1))
+      let call = try await client.begin(Self.stream, messages[0], messages[1], messages[2], messages[3], bad, last)
+      await server.log.wait(for: "load default")
+      #expect(server.directory.defaultGenerator.snapshot.waiters == 1)
+      server.directory.defaultGenerator.loaded(IDRange(start: 1, count: 1000))
+      let reply = try await call.reply.get()
+      #expect(reply.status == "\(RPCStatus.Code.invalidArgument.rawValue)", "\(reply.text)")
+      let ranges = try reply.messages.map { try GenerateBatchResponse(decoding: $0).ranges.map(\.start) }
+      #expect(ranges == [[1], [2], [12], [612]])
+      // What came after the failure took nothing.
+      #expect(try Self.ranges(try await client.call(Self.many, last)) == [IDRange(start: 614, count: 1)])
+    }
+  }
+
+  @Test func `a stream's message waits for the store as a batch does, until its caller gives up`() async throws {
+    try await IDServer.with { server, client in
+      server.loads.withLock { $0 = .held }
+      let message = Self.bytes(GenerateBatchRequest(mode: "segment", count: 10))
+      let first = try await client.begin(Self.stream, message)
+      await server.log.wait(for: "load default")
+      let second = try await client.begin(Self.stream, message)
+      try await client.cancel(first.stream)
+      #expect(server.directory.defaultGenerator.snapshot.waiters == 1)
+      server.directory.defaultGenerator.loaded(IDRange(start: 1, count: 1000))
+      #expect(try Self.ranges(try await second.reply.get()) == [IDRange(start: 1, count: 10)])
     }
   }
 
@@ -263,9 +314,10 @@ struct IDMethodsTests {
       let names = [
         "": snowflake && segment, "pb.IDMaker": snowflake && segment, "mid.v1.IDService": snowflake && segment,
         "snowflake": snowflake, "segment": segment, "grpc.health.v1.Health": true,
+        "grpc.reflection.v1.ServerReflection": true, "grpc.reflection.v1alpha.ServerReflection": true,
       ]
       for (name, isServing) in names {
-        let reply = try await client.call(IDServer.paths[3], Self.bytes(HealthCheckRequest(service: name)))
+        let reply = try await client.call(IDServer.check, Self.bytes(HealthCheckRequest(service: name)))
         #expect(reply.status == "0")
         let status = try reply.message.withUnsafeBytes { try HealthCheckResponse(decoding: $0).status }
         #expect(status == (isServing ? .serving : .notServing), "\(name)")
@@ -276,13 +328,27 @@ struct IDMethodsTests {
   @Test func `health knows no other name, and nothing is well once the server stops`() async throws {
     try await IDServer.with { server, client in
       for name in ["pb", "Segment", "nobody"] {
-        let reply = try await client.call(IDServer.paths[3], Self.bytes(HealthCheckRequest(service: name)))
+        let reply = try await client.call(IDServer.check, Self.bytes(HealthCheckRequest(service: name)))
         Self.expect(reply, .notFound, "pb.IDMaker, mid.v1.IDService, snowflake, segment")
       }
       server.health.stopping.raise()
-      for name in ["", "pb.IDMaker", "mid.v1.IDService", "snowflake", "segment", "grpc.health.v1.Health"] {
+      for name in ["", "pb.IDMaker", "mid.v1.IDService", "snowflake", "segment"] + server.health.otherServices {
         #expect(server.health.isServing(name) == false)
       }
+    }
+  }
+
+  @Test func `health knows reflection only where the server has it`() {
+    let health = HealthMethods(isSnowflakeReady: { true }, isSegmentReady: { true }, hasReflection: false)
+    #expect(health.isServing("grpc.health.v1.Health") == true)
+    for name in ReflectionMethods.services { #expect(health.isServing(name) == nil) }
+  }
+
+  @Test func `health has no watch`() async throws {
+    try await IDServer.with { _, client in
+      let reply = try await client.call(
+        "/grpc.health.v1.Health/Watch", Self.bytes(HealthCheckRequest(service: "segment")))
+      Self.expect(reply, .unimplemented)
     }
   }
 

@@ -17,10 +17,12 @@ final class IDServer: Sendable {
     case failing
   }
 
-  static let paths = [
-    "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
-    "/grpc.health.v1.Health/Check",
-  ]
+  static let paths =
+    [
+      "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
+      "/mid.v1.IDService/StreamIDs", "/grpc.health.v1.Health/Check",
+    ] + ReflectionMethods.paths
+  static let check = "/grpc.health.v1.Health/Check"
   static let start: Int64 = 1_700_000_000_000
 
   let clock = ManualClock(wallMilliseconds: IDServer.start)
@@ -102,8 +104,8 @@ final class IDServer: Sendable {
     var limits = RPCLimits()
     limits.minPingInterval = .zero  // The client asks by PING whether what it sent has come.
     let rpc = RPCServer(
-      methods: methods.all + [server.health.check], group: MultiThreadedEventLoopGroup.singleton, limits: limits,
-      observer: server.metrics)
+      methods: methods.all + [server.health.check] + ReflectionMethods(paths: Self.paths).all,
+      group: MultiThreadedEventLoopGroup.singleton, limits: limits, observer: server.metrics)
     let address = try await rpc.start(host: "127.0.0.1", port: 0)
     server.boundAddress.withLock { $0 = address }
     let client = try await WireClient.connect(to: address)

@@ -11,7 +11,23 @@ final class WireClient: Sendable {
   struct Reply: Sendable {
     var status: String
     var text: String
-    var message: [UInt8]
+    /// The reply's messages, each after its prefix.
+    var body: [UInt8]
+
+    /// The one message of a unary call; empty where there is none.
+    var message: [UInt8] { Array(self.body.dropFirst(5)) }
+
+    /// The messages of a call of many.
+    var messages: [[UInt8]] {
+      var messages: [[UInt8]] = []
+      var rest = ByteBuffer(bytes: self.body)
+      while rest.readInteger(as: UInt8.self) != nil, let length = rest.readInteger(as: UInt32.self),
+        let message = rest.readBytes(length: Int(length))
+      {
+        messages.append(message)
+      }
+      return messages
+    }
   }
 
   struct Closed: Error {}
@@ -35,12 +51,12 @@ final class WireClient: Sendable {
     return WireClient(channel: channel, handler: handler)
   }
 
-  /// Sends a call. The reply comes later.
+  /// Sends a call with one message or more. The reply comes later.
   func begin(
-    _ path: String, _ message: [UInt8], timeout: String? = nil
+    _ path: String, _ messages: [UInt8]..., timeout: String? = nil
   ) async throws -> (stream: UInt32, reply: EventLoopFuture<Reply>) {
     try await self.channel.eventLoop.submit { [handler, channel] in
-      try handler.value.begin(path, message, timeout: timeout, on: channel)
+      try handler.value.begin(path, messages, timeout: timeout, on: channel)
     }.get()
   }
 
@@ -95,7 +111,7 @@ final class WireClient: Sendable {
     }
 
     func begin(
-      _ path: String, _ message: [UInt8], timeout: String?, on channel: any Channel
+      _ path: String, _ messages: [[UInt8]], timeout: String?, on channel: any Channel
     ) throws -> (stream: UInt32, reply: EventLoopFuture<Reply>) {
       var headers: HPACKHeaders = [
         ":method": "POST", ":scheme": "http", ":path": path, ":authority": "here", "content-type": "application/grpc",
@@ -111,9 +127,12 @@ final class WireClient: Sendable {
         length: block.readableBytes, type: FrameType.headers, flags: FrameFlags.endHeaders, streamID: stream)
       buffer.writeBuffer(&block)
       buffer.writeFrameHeader(
-        length: message.count + 5, type: FrameType.data, flags: FrameFlags.endStream, streamID: stream)
-      buffer.writeMultipleIntegers(UInt8(0), UInt32(message.count))
-      buffer.writeBytes(message)
+        length: messages.reduce(0) { $0 + $1.count + 5 }, type: FrameType.data, flags: FrameFlags.endStream,
+        streamID: stream)
+      for message in messages {
+        buffer.writeMultipleIntegers(UInt8(0), UInt32(message.count))
+        buffer.writeBytes(message)
+      }
       let promise = channel.eventLoop.makePromise(of: Reply.self)
       self.calls[stream] = Call(promise: promise)
       channel.writeAndFlush(buffer, promise: nil)
@@ -161,8 +180,7 @@ final class WireClient: Sendable {
       let text = call.fields["grpc-message"] ?? ""
       call.promise.succeed(
         Reply(
-          status: call.fields["grpc-status"] ?? "none", text: text.removingPercentEncoding,
-          message: Array(call.body.dropFirst(5))))
+          status: call.fields["grpc-status"] ?? "none", text: text.removingPercentEncoding, body: call.body))
     }
   }
 }

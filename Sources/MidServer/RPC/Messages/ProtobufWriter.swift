@@ -65,6 +65,11 @@ extension ProtobufWriter {
   /// Appends a `bytes` field, nothing for an empty one.
   package mutating func append(field number: UInt32, bytes value: [UInt8]) {
     guard !value.isEmpty else { return }
+    self.append(element: number, bytes: value)
+  }
+
+  /// Appends one element of a `repeated bytes` field, also an empty one.
+  package mutating func append(element number: UInt32, bytes value: [UInt8]) {
     self.append(tag: number, .lengthDelimited)
     self.append(varint: UInt64(value.count))
     value.withUnsafeBytes { self.append(bytes: $0) }
