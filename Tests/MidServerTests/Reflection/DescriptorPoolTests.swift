@@ -119,7 +119,11 @@ struct DescriptorPoolTests {
   ])
   func `base64 is read as the standard has it`(text: String, expected: String?) throws {
     let decoded = try #require(Base64.decode(text))
-    if let expected { #expect(decoded == Array(expected.utf8)) } else { #expect(decoded.suffix(3) == [0xfb, 0xff, 0xbf]) }
+    if let expected {
+      #expect(decoded == Array(expected.utf8))
+    } else {
+      #expect(decoded.suffix(3) == [0xfb, 0xff, 0xbf])
+    }
   }
 
   @Test(arguments: ["Z", "Zg", "Zg=", "Zg==Zg==", "Z===", "====", "Zm9v=", "Zm 9v", "Zm9-", "é"])

@@ -23,7 +23,8 @@ struct ReflectionTests {
   }
 
   private static func expectError(
-    _ answer: ServerReflectionResponse.Answer?, _ code: RPCStatus.Code, sourceLocation: SourceLocation = #_sourceLocation
+    _ answer: ServerReflectionResponse.Answer?, _ code: RPCStatus.Code,
+    sourceLocation: SourceLocation = #_sourceLocation
   ) {
     guard case .error(let number, let message) = answer else {
       Issue.record("\(String(describing: answer)) is no error", sourceLocation: sourceLocation)
@@ -72,7 +73,8 @@ struct ReflectionTests {
   }
 
   @Test(arguments: [
-    "", ".", "mid", "mid.v1", ".mid.v1.IDService", "mid.v1.IDService.", "mid.v1.idservice", "mid.v1.IDService/StreamIDs",
+    "", ".", "mid", "mid.v1", ".mid.v1.IDService", "mid.v1.IDService.", "mid.v1.idservice",
+    "mid.v1.IDService/StreamIDs",
     "mid.v1.Nothing", "mid/v1/mid.proto", "grpc.health.v1.HealthCheckResponse.ServingStatus.SERVING",
   ])
   func `an unknown symbol is not found, and no file or type of that name either`(symbol: String) {

@@ -1,6 +1,6 @@
 /// A message of the `.proto` files in `proto/`, which are the source of truth for names and numbers.
 ///
-/// Written by hand: seven small messages do not pay for a code generator's run-time library in every build, and its
+/// Written by hand: a few small messages do not pay for a code generator's run-time library in every build, and its
 /// messages allocate where a call of ours must not. Unknown fields are skipped and not kept.
 package protocol ProtobufMessage: Sendable, Hashable {
   /// Parses a message. Fields that are absent have their default values; of a scalar that is repeated the last one counts.

@@ -21,7 +21,8 @@ package struct ServerReflectionResponse: ProtobufMessage {
 
   /// Creates a response.
   package init(
-    validHost: String = "", originalRequest: ServerReflectionRequest = ServerReflectionRequest(), _ answer: Answer? = nil
+    validHost: String = "", originalRequest: ServerReflectionRequest = ServerReflectionRequest(),
+    _ answer: Answer? = nil
   ) {
     self.validHost = validHost
     self.originalRequest = originalRequest
