@@ -78,7 +78,6 @@ def request_file(tmp_path):
         ("--weight=1",),
         ("--weight=256", "--padding=255"),
         ("--no-dep",),
-        ("--continuation",),
         ("--header-table-size=0",),
         ("--header-table-size=65536", "--encoder-header-table-size=0"),
         ("--window-bits=30", "--connection-window-bits=30"),
@@ -99,6 +98,21 @@ def test_nghttp_gets_an_id_with_every_option(server, request_file, options):
     # The frames, as it tells of them.
     told = run(*arguments, "-v", "-n", f"http://{server.address}{MAKE_ID}").stdout.decode(errors="replace")
     assert re.search(r"grpc-status: 0\b", told), told
+
+
+@needs("nghttp")
+@pytest.mark.parametrize(("limit", "is_served"), [(16_384, False), (65_536, True)])
+def test_nghttp_sends_headers_in_several_frames(mid, request_file, limit, is_served):
+    server = mid(settings={"MID_GRPC_MAX_HEADER_BYTES": str(limit)}).start()
+    body = request_file(id_pb2.IDRequest(mode="segment"))
+    arguments = ["-d", body, "-H", "content-type: application/grpc", f"http://{server.address}{MAKE_ID}"]
+    told = run("nghttp", "-v", "-n", "--continuation", *arguments).stdout.decode(errors="replace")
+    # It shows HEADERS and CONTINUATION as one: more than the largest frame holds.
+    assert int(re.search(r"send HEADERS frame <length=(\d+)", told)[1]) > 16_384, told
+    assert (re.search(r"grpc-status: 0\b", told) is not None) == is_served, told
+    assert ("a header block over 16384 bytes" in told) == (not is_served), told
+    # Others go on.
+    assert one_id(run("nghttp", *arguments).stdout) == (2 if is_served else 1)
 
 
 @needs("nghttp")
