@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import MidCore
+import MidRPC
 import MidServer
 
 /// `mid serve`: runs the server until it is told to stop.
@@ -21,6 +22,7 @@ struct ServeCommand: AsyncParsableCommand {
       `mid serve --list-settings` prints them all.
 
       SIGTERM stops gracefully: calls under way are answered, unused ids go back to the store, exit code 0.
+      SIGHUP reads the TLS certificate and key again, for new connections; open ones go on.
       """
   )
 
@@ -57,7 +59,7 @@ struct ServeCommand: AsyncParsableCommand {
     let registry = PrometheusRegistry()
     let location = configuration.store.location
     let kind = if case .sqlite = location { "sqlite" } else { "mysql" }
-    if !configuration.grpc.address.isLoopback {
+    if !configuration.grpc.address.isLoopback && !configuration.grpc.tls.isOn {
       logger.warning(
         "serving without TLS on an address that others can reach", metadata: ["grpc": "\(configuration.grpc.address)"])
     }
@@ -66,7 +68,11 @@ struct ServeCommand: AsyncParsableCommand {
         at: location, password: configuration.store.password?.reveal(), connections: configuration.store.connections,
         timeout: configuration.store.timeout, observer: ServerMetrics.storeObserver(registry, kind: kind))
       let server = MidServer(configuration: configuration, store: store, registry: registry, logger: logger)
-      try await server.run { self.announce($0, location) }
+      try await server.run { self.announce($0, location, configuration.grpc.tls) }
+    } catch let error as ConfigurationErrors {
+      // Files that settings name, looked at only now.
+      Self.tell(error)
+      throw ExitCode.brokenConfiguration
     } catch let error as IDError where error.code == .invalidArgument {
       // Settings that are right one by one and can't go together with this store.
       FileHandle.standardError.write(Data("Error: \(error.message)\n".utf8))
@@ -91,9 +97,13 @@ struct ServeCommand: AsyncParsableCommand {
       return try ServerConfiguration.load(
         flags: flags, environment: ProcessInfo.processInfo.environment, filePath: config)
     } catch {
-      for line in error.errors { FileHandle.standardError.write(Data("Error: \(line)\n".utf8)) }
+      Self.tell(error)
       throw ExitCode.brokenConfiguration
     }
+  }
+
+  private static func tell(_ errors: ConfigurationErrors) {
+    for line in errors.errors { FileHandle.standardError.write(Data("Error: \(line)\n".utf8)) }
   }
 
   /// Lets the process open as many files, sockets among them, as the system allows it to.
@@ -111,14 +121,22 @@ struct ServeCommand: AsyncParsableCommand {
   #endif
 
   /// Says where the server listens, and what to try.
-  private func announce(_ addresses: MidServer.Addresses, _ location: StoreLocation) {
-    var lines = ["mid \(MidVersion.current) serves", "  gRPC     \(addresses.grpc)"]
+  private func announce(
+    _ addresses: MidServer.Addresses, _ location: StoreLocation, _ tls: ServerConfiguration.TLS
+  ) {
+    var lines = ["mid \(MidVersion.current) serves", "  gRPC     \(addresses.grpc)\(tls.isOn ? " (TLS)" : "")"]
     if let metrics = addresses.metrics { lines.append("  metrics  http://\(metrics)/metrics") }
     lines.append("  store    \(location)")
     lines.append("Try, in another terminal:")
     let server = addresses.grpc.port == 50_051 && addresses.grpc.isLoopback ? "" : " --server \(addresses.grpc)"
-    lines.append("  \(CommandLine.arguments.first ?? "mid") next\(server)")
+    lines.append("  \(CommandLine.arguments.first ?? "mid") next\(server)\(Self.clientFlags(tls))")
     print(lines.joined(separator: "\n"))
     fflush(nil)
+  }
+
+  /// What a client of such a server needs to be told.
+  private static func clientFlags(_ tls: ServerConfiguration.TLS) -> String {
+    guard tls.isOn else { return "" }
+    return tls.clientCertificates == .required ? " --tls --cert FILE --key FILE" : " --tls"
   }
 }

@@ -37,6 +37,9 @@ final class Collector: ChannelInboundHandler, Sendable {
 
   private let state = Mutex(State())
 
+  /// All bytes so far.
+  var bytes: ByteBuffer { self.state.withLock { $0.bytes } }
+
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var bytes = self.unwrapInboundIn(data)
     self.change { $0.bytes.writeBuffer(&bytes) }

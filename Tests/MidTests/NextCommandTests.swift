@@ -118,9 +118,10 @@ struct NextCommandTests {
   }
 
   @Test func `the port of a server is 50051 where none is given`() throws {
-    #expect(try NextCommand.parse([]).server == HostPort(host: "127.0.0.1", port: 50_051))
-    #expect(try NextCommand.parse(["--server", "ids.example"]).server == HostPort(host: "ids.example", port: 50_051))
-    #expect(try NextCommand.parse(["--server", "[::1]:7"]).server == HostPort(host: "::1", port: 7))
+    #expect(try NextCommand.parse([]).client.server == HostPort(host: "127.0.0.1", port: 50_051))
+    #expect(
+      try NextCommand.parse(["--server", "ids.example"]).client.server == HostPort(host: "ids.example", port: 50_051))
+    #expect(try NextCommand.parse(["--server", "[::1]:7"]).client.server == HostPort(host: "::1", port: 7))
   }
 
   @Test func `the version is one line`() {

@@ -123,13 +123,15 @@ class Process:
 class MidServer:
     """`mid serve` on free ports and folders of its own."""
 
-    def __init__(self, folder, store=None, arguments=(), settings=None):
+    def __init__(self, folder, store=None, arguments=(), settings=None, credentials=None):
         self.folder = str(folder)
         os.makedirs(self.folder, exist_ok=True)
         self.port = free_port()
         self.metrics_port = free_port()
         self.store = store or f"sqlite:{self.folder}/mid.db"
         self.arguments = list(arguments)
+        # How channels are secured, or None for servers without TLS.
+        self.credentials = credentials
         # The keys of the configuration as environment variables.
         self.settings = {"MID_DATA_DIRECTORY": f"{self.folder}/data", "MID_LOG_FORMAT": "json", **(settings or {})}
         self.process = None
@@ -170,10 +172,10 @@ class MidServer:
 
     def channel(self, **options):
         """A gRPC channel of its own: a connection that it shares with no other."""
-        return grpc.insecure_channel(
-            self.address,
-            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0), *options.items()],
-        )
+        settings = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0), *options.items()]
+        if self.credentials is not None:
+            return grpc.secure_channel(self.address, self.credentials, options=settings)
+        return grpc.insecure_channel(self.address, options=settings)
 
     def health(self, service="", timeout=2.0):
         """The answer of Health/Check as text: a serving status, or the name of a gRPC status."""

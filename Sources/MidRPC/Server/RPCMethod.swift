@@ -108,12 +108,14 @@ public enum RPCConnectionEnd: String, Sendable, Hashable, CaseIterable {
 
 /// What a server tells of its work. Called on event loops: return quickly.
 public protocol RPCObserver: Sendable {
-  /// A connection was accepted.
+  /// A connection was accepted and, with TLS, went through its handshake.
   func connectionOpened()
   /// A connection ended.
   func connectionClosed()
   /// The server ends a connection, or does not take it, for a reason of its own.
   func connectionEnded(by reason: RPCConnectionEnd)
+  /// A connection ended in its TLS handshake; it was not told of as opened.
+  func handshakeFailed(_ reason: RPCHandshakeFailure)
   /// Calls were answered; of a call with many messages, messages.
   ///
   /// - Parameters:

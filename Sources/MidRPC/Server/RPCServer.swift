@@ -1,8 +1,9 @@
 public import NIOCore
 import NIOPosix
+import NIOSSL
 import Synchronization
 
-/// A gRPC server over HTTP/2 for methods with one reply for each message.
+/// A gRPC server over HTTP/2, with or without TLS, for methods with one reply for each message.
 ///
 /// Calls are served on the event loops, one synchronous call each; what can't be answered at once is answered later,
 /// in any order. All replies that one read of a connection brings about leave in one write.
@@ -17,7 +18,7 @@ public final class RPCServer: Sendable {
   private let memory: RPCMemory
   private let listener = Mutex<(any Channel)?>(nil)
 
-  /// Creates a server; ``start(host:port:)`` makes it listen.
+  /// Creates a server; ``start(host:port:tls:)`` makes it listen.
   ///
   /// - Parameters:
   ///   - methods: what it serves. Paths must differ.
@@ -48,9 +49,10 @@ public final class RPCServer: Sendable {
   /// - Parameters:
   ///   - host: a name or an address. The first address that the name resolves to is used.
   ///   - port: 0 to 65535; 0 takes a free one.
+  ///   - tls: the certificate and what is asked of clients, or nil to serve without TLS.
   /// - Returns: The address that was bound.
   /// - Throws: NIO's error where the address is in use, not ours, or can't be resolved.
-  public func start(host: String, port: Int) async throws -> SocketAddress {
+  public func start(host: String, port: Int, tls: RPCTLSContext? = nil) async throws -> SocketAddress {
     let bootstrap = ServerBootstrap(group: self.group)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -62,10 +64,16 @@ public final class RPCServer: Sendable {
           return channel.close()
         }
         return channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.addHandler(
-            RPCConnectionHandler(
-              methods: self.methods, routes: self.routes, limits: self.limits, timeouts: self.timeouts,
-              memory: self.memory, observer: self.observer, eventLoop: channel.eventLoop))
+          let handler = RPCConnectionHandler(
+            methods: self.methods, routes: self.routes, limits: self.limits, timeouts: self.timeouts,
+            memory: self.memory, observer: self.observer, eventLoop: channel.eventLoop)
+          let pipeline = channel.pipeline.syncOperations
+          if let tls {
+            try pipeline.addHandler(NIOSSLServerHandler(context: tls.current))
+            try pipeline.addHandler(TLSGate(handler: handler, timeouts: self.timeouts, observer: self.observer))
+          } else {
+            try pipeline.addHandler(handler)
+          }
         }
       }
     let channel = try await bootstrap.bind(host: host, port: port).get()

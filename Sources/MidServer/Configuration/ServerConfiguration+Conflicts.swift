@@ -33,6 +33,7 @@ extension ServerConfiguration {
         self.snowflake.workerID == nil ? Settings.datacenterID : Settings.workerID
       add(setting, "does not fit \(Settings.snowflakeLayout.key): \(error.message)")
     }
+    self.grpc.tls.conflicts(add)
     return errors
   }
 }

@@ -60,7 +60,12 @@ extension ServerConfiguration {
         keepaliveTimeout: try settings(Settings.grpcKeepaliveTimeout),
         idleTimeout: try settings(Settings.grpcIdleTimeout),
         connectionAge: try settings(Settings.grpcConnectionAge),
-        reflection: try settings(Settings.grpcReflection)),
+        reflection: try settings(Settings.grpcReflection),
+        tls: TLS(
+          certificate: try settings(Settings.grpcTLSCertificate), key: try settings(Settings.grpcTLSKey),
+          clientCA: try settings(Settings.grpcTLSClientCA),
+          clientCertificates: try settings(Settings.grpcTLSClientCertificates),
+          minimumVersion: try settings(Settings.grpcTLSMinimumVersion))),
       metricsAddress: try settings(Settings.metricsAddress),
       snowflake: Snowflake(
         workerID: try settings(Settings.workerID), datacenterID: try settings(Settings.datacenterID),

@@ -1,5 +1,6 @@
 package import Logging
 package import MidCore
+package import MidRPC
 
 /// Everything `mid serve` can be told, checked. ``Settings`` holds the defaults, the bounds and what each one does.
 package struct ServerConfiguration: Sendable, Equatable {
@@ -57,6 +58,22 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var connectionAge: Duration?
     /// `grpc.reflection`.
     package var reflection: Bool
+    /// TLS.
+    package var tls: TLS
+  }
+
+  /// TLS of the gRPC lane.
+  package struct TLS: Sendable, Equatable {
+    /// `grpc.tls.certificate`, or nil.
+    package var certificate: String?
+    /// `grpc.tls.key`, or nil. Given whenever ``certificate`` is.
+    package var key: String?
+    /// `grpc.tls.client_ca`, or nil.
+    package var clientCA: String?
+    /// `grpc.tls.client_certificates`.
+    package var clientCertificates: RPCTLS.ClientCertificates
+    /// `grpc.tls.minimum_version`.
+    package var minimumVersion: RPCTLS.Version
   }
 
   /// Snowflake ids.

@@ -1,5 +1,6 @@
 import Logging
 import MidCore
+import MidRPC
 
 /// How one kind of setting is read from text.
 package struct SettingType<Value: Sendable & Equatable>: Sendable {
@@ -124,6 +125,27 @@ extension SettingType where Value == String {
   static let folder = SettingType(allowed: "the path of a folder") { text in
     text.isEmpty || text.utf8.contains(0) ? nil : text
   }
+}
+
+extension SettingType where Value == String {
+  /// The path of a file.
+  static let file = SettingType(allowed: "the path of a file") { text in
+    text.isEmpty || text.utf8.contains(0) ? nil : text
+  }
+}
+
+extension SettingType where Value == RPCTLS.ClientCertificates {
+  /// Whether clients show certificates.
+  static let clientCertificates = SettingType(
+    allowed: "one of \(RPCTLS.ClientCertificates.allCases.map(\.rawValue).joined(separator: ", "))"
+  ) { RPCTLS.ClientCertificates(rawValue: $0) }
+}
+
+extension SettingType where Value == RPCTLS.Version {
+  /// A version of TLS.
+  static let tlsVersion = SettingType(
+    allowed: "one of \(RPCTLS.Version.allCases.map(\.rawValue).joined(separator: ", "))"
+  ) { RPCTLS.Version(rawValue: $0) }
 }
 
 extension SettingType where Value == SnowflakeLayout {

@@ -21,7 +21,7 @@ package enum Settings {
 
   static let grpcAddress = Setting(
     "grpc.address", .address, default: "127.0.0.1:50051", flag: "--grpc",
-    help: "Where gRPC listens. Anything but loopback is open to whoever reaches it.")
+    help: "Where gRPC listens. Anything but loopback is open to whoever reaches it; see grpc.tls.certificate.")
   static let grpcEventLoops = Setting(
     "grpc.event_loops", .integer(0...1_024), default: "0",
     help: "How many threads serve gRPC connections; 0 takes one per core.")
@@ -80,6 +80,23 @@ package enum Settings {
   static let grpcReflection = Setting(
     "grpc.reflection", .onOff, default: "on",
     help: "Whether callers without .proto files, grpcurl for one, may ask what there is to call.")
+
+  static let grpcTLSCertificate = Setting(
+    "grpc.tls.certificate", .optional(.file), default: "",
+    help: "The server's certificate chain, PEM, its own first. With it and grpc.tls.key gRPC is served over TLS only.")
+  static let grpcTLSKey = Setting(
+    "grpc.tls.key", .optional(.file), default: "",
+    help: "The private key of the certificate, PEM and not encrypted. Only this program's user should read it.")
+  static let grpcTLSClientCA = Setting(
+    "grpc.tls.client_ca", .optional(.file), default: "",
+    help: "The authorities that sign clients' certificates, PEM. Needs grpc.tls.client_certificates.")
+  static let grpcTLSClientCertificates = Setting(
+    "grpc.tls.client_certificates", .clientCertificates, default: "none",
+    help: "Whether clients show a certificate signed by grpc.tls.client_ca; one that is optional is checked when given."
+  )
+  static let grpcTLSMinimumVersion = Setting(
+    "grpc.tls.minimum_version", .tlsVersion, default: "1.2",
+    help: "The least version of TLS that clients may use.")
 
   static let metricsAddress = Setting(
     "metrics.address", .addressOrOff, default: "127.0.0.1:9190", flag: "--metrics",
@@ -154,6 +171,7 @@ package enum Settings {
     grpcMaxWindowBytes, grpcMaxHeldBytes, grpcMaxMemoryBytes, grpcMaxUnproductiveFrames, grpcMaxResets,
     grpcPingMinInterval, grpcPingStrikes, grpcFirstRequestTimeout, grpcStuckTimeout, grpcKeepaliveInterval,
     grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge, grpcReflection,
+    grpcTLSCertificate, grpcTLSKey, grpcTLSClientCA, grpcTLSClientCertificates, grpcTLSMinimumVersion,
     metricsAddress, workerID, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,

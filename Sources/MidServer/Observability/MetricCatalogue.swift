@@ -42,6 +42,13 @@ package enum MetricCatalogue {
     "mid_rpc_held_bytes", .gauge, unit: .bytes,
     "Bytes of requests and replies that gRPC connections hold now because they can't move on.")
 
+  package static let handshakeFailures = MetricFamily(
+    "mid_tls_handshake_failures_total", .counter, unit: .connections, labels: ["reason"],
+    "gRPC connections that ended in their TLS handshake, by reason (refused, no_http2, timeout, closed).")
+  package static let certificateExpiry = MetricFamily(
+    "mid_tls_certificate_expiry_timestamp_seconds", .gauge, unit: .seconds,
+    "The Unix time at which the gRPC server's TLS certificate ends to be valid; absent without TLS.")
+
   package static let segmentWaiters = MetricFamily(
     "mid_segment_waiters", .gauge, unit: .calls, labels: ["tag"], "Calls that wait for a segment now, by tag.")
   package static let segmentIDsLeft = MetricFamily(
@@ -100,7 +107,7 @@ package enum MetricCatalogue {
   /// All of them.
   package static let all: [MetricFamily] = [
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
-    calls, callDuration, connections, connectionEnds, heldMemory,
+    calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
     segmentWaiters, segmentIDsLeft, segmentLoads,
     storeDuration, storeErrors, buildInfo, ready,
     workerID, workerBound, layoutEnd,

@@ -42,8 +42,13 @@ package struct MidServer {
   /// Serves until SIGTERM or SIGINT, then answers what was asked, gives back what is left, and returns.
   ///
   /// - Parameter onListening: is told the addresses once calls are taken.
-  /// - Throws: ``IDError`` where an operator has to mend something first, ``ListenError`` where an address is taken.
+  /// - Throws: ``IDError`` where an operator has to mend something first, ``ListenError`` where an address is taken,
+  ///   ``ConfigurationErrors`` where the files of TLS are of no use.
   package func run(onListening: @escaping @Sendable (Addresses) -> Void) async throws {
+    let clock = self.clock
+    let certificates = try TLSCertificates(
+      self.configuration.grpc.tls.settings, logger: self.logger, now: { clock.wallMilliseconds() })
+    certificates.collect(in: self.registry)
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
     let file = try self.openWorkerFile()
     try await supervisor.tryOnce()
@@ -67,11 +72,13 @@ package struct MidServer {
       self.logger.info("server started", metadata: ["grpc": "\(grpc)", "store": "\(self.store.location)"])
       onListening(Addresses(grpc: grpc, metrics: metrics))
     }
-    let rpc = try self.makeRPC(metrics: metrics, segments: segments, health: health, keeper: keeper) { address in
+    let rpc = try self.makeRPC(
+      metrics: metrics, segments: segments, health: health, keeper: keeper, tls: certificates.context
+    ) { address in
       tell { $0.grpc = address }
     }
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
-    var services: [any Service] = [supervisor, keeper, segments, self.makeNTPMonitor()]
+    var services: [any Service] = [supervisor, keeper, segments, self.makeNTPMonitor(), certificates]
     if let address = self.configuration.metricsAddress {
       services.append(
         MetricsServer(address: address, registry: self.registry) { address in tell { $0.metrics = address } })
@@ -161,7 +168,7 @@ package struct MidServer {
 
   private func makeRPC(
     metrics: ServerMetrics, segments: SegmentService, health: HealthMethods, keeper: WorkerKeeper,
-    onListening: @escaping @Sendable (HostPort) -> Void
+    tls: RPCTLSContext?, onListening: @escaping @Sendable (HostPort) -> Void
   ) throws(IDError) -> RPCService {
     let settings = self.configuration.grpc
     let ids = IDMethods(
@@ -181,8 +188,8 @@ package struct MidServer {
     metrics.collect(rpc: server)
     // Some of the grace time is left for giving back what is left.
     return RPCService(
-      server: server, group: group, address: settings.address, grace: self.configuration.shutdownGrace * 0.8,
-      stopping: health.stopping, onListening: onListening)
+      server: server, group: group, address: settings.address, tls: tls,
+      grace: self.configuration.shutdownGrace * 0.8, stopping: health.stopping, onListening: onListening)
   }
 
   private func makeNTPMonitor() -> NTPMonitor {

@@ -8,6 +8,7 @@ package struct RPCService: Service {
   private let server: RPCServer
   private let group: MultiThreadedEventLoopGroup
   private let address: HostPort
+  private let tls: RPCTLSContext?
   private let grace: Duration
   private let stopping: StopFlag
   private let onListening: @Sendable (HostPort) -> Void
@@ -18,16 +19,18 @@ package struct RPCService: Service {
   ///   - server: what to run.
   ///   - group: its event loops, shut down at the end.
   ///   - address: where to listen.
+  ///   - tls: the certificate, or nil to serve without TLS.
   ///   - grace: how long connections may take to end.
   ///   - stopping: raised as soon as the server is told to stop.
   ///   - onListening: is told the address that was bound.
   package init(
-    server: RPCServer, group: MultiThreadedEventLoopGroup, address: HostPort, grace: Duration,
-    stopping: StopFlag, onListening: @escaping @Sendable (HostPort) -> Void
+    server: RPCServer, group: MultiThreadedEventLoopGroup, address: HostPort, tls: RPCTLSContext? = nil,
+    grace: Duration, stopping: StopFlag, onListening: @escaping @Sendable (HostPort) -> Void
   ) {
     self.server = server
     self.group = group
     self.address = address
+    self.tls = tls
     self.grace = grace
     self.stopping = stopping
     self.onListening = onListening
@@ -38,7 +41,8 @@ package struct RPCService: Service {
   /// - Throws: ``ListenError`` where the address can't be had.
   package func run() async throws {
     do {
-      let bound = try await self.server.start(host: self.address.host, port: self.address.port)
+      let bound = try await self.server.start(
+        host: self.address.host, port: self.address.port, tls: self.tls)
       self.onListening(HostPort(host: self.address.host, port: bound.port ?? self.address.port))
     } catch let error as IOError {
       throw ListenError(purpose: "grpc", address: self.address, errno: error.errnoCode)

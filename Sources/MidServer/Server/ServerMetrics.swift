@@ -38,6 +38,10 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
     self.registry.counter(MetricCatalogue.connectionEnds, reason.rawValue).add(1)
   }
 
+  package func handshakeFailed(_ reason: RPCHandshakeFailure) {
+    self.registry.counter(MetricCatalogue.handshakeFailures, reason.rawValue).add(1)
+  }
+
   package func completed(method: Int?, code: RPCStatus.Code, count: Int, nanoseconds: UInt64) {
     if let method {
       self.durations[method].observe(nanoseconds: Int64(clamping: nanoseconds), count: Int64(count))

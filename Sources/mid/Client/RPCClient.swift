@@ -4,6 +4,7 @@ import NIOCore
 import NIOHPACK
 import NIOHTTP2
 import NIOPosix
+import NIOSSL
 
 #if canImport(Darwin)
   import Darwin
@@ -11,7 +12,7 @@ import NIOPosix
   import Glibc
 #endif
 
-/// A small gRPC client for unary calls: one connection without TLS, no retries, no name resolution beyond the system's.
+/// A small gRPC client for unary calls: one connection, no retries, no name resolution beyond the system's.
 ///
 /// For the commands of this program. It may be used from many tasks at once; each call is one HTTP/2 stream.
 struct RPCClient: Sendable {
@@ -21,34 +22,55 @@ struct RPCClient: Sendable {
   private typealias Multiplexer = NIOHTTP2Handler.AsyncStreamMultiplexer<Void>
 
   private let address: HostPort
+  private let tls: ClientTLS?
   private let channel: any Channel
   private let multiplexer: Multiplexer
   private let goAway: GoAwayReason
   private let maximumMessageLength: Int
 
-  /// Connects to `address` within `timeout`.
+  /// Connects to `address` within `timeout`; with TLS, its handshake has as long again.
   ///
-  /// - Throws: `UNAVAILABLE` with the reason and what to do.
+  /// - Parameter tls: whom to trust, or nil for a connection without TLS.
+  /// - Throws: `UNAVAILABLE` with the reason and what to do, `INVALID_ARGUMENT` where a file of TLS is of no use.
   static func connect(
-    to address: HostPort, timeout: Duration, maximumMessageLength: Int = defaultMaximumMessageLength
+    to address: HostPort, tls: ClientTLS? = nil, timeout: Duration,
+    maximumMessageLength: Int = defaultMaximumMessageLength
   ) async throws(RPCStatus) -> RPCClient {
     let goAway = GoAwayReason()
+    let context = try tls.map { tls throws(RPCStatus) in try tls.context() }
+    let name = tls?.name(for: address.host)
     do {
-      let (channel, multiplexer) = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+      let (channel, multiplexer, secured) = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
         .connectTimeout(TimeAmount(timeout))
         .channelOption(.tcpOption(.tcp_nodelay), value: 1)
         .connect(host: address.host, port: address.port) { channel in
           channel.eventLoop.makeCompletedFuture {
+            let secured = channel.eventLoop.makePromise(of: Void.self)
+            if let context {
+              do {
+                let pipeline = channel.pipeline.syncOperations
+                try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: name))
+                try pipeline.addHandler(
+                  TLSHandshakeHandler(
+                    name: name ?? address.host, expectedName: name, timeout: TimeAmount(timeout), promise: secured))
+              } catch {
+                secured.fail(error)
+                throw error
+              }
+            } else {
+              secured.succeed()
+            }
             let multiplexer = try channel.pipeline.syncOperations.configureAsyncHTTP2Pipeline(mode: .client) { stream in
               // A server may not open streams to us; push is off.
               stream.close()
             }
             try channel.pipeline.syncOperations.addHandler(GoAwayHandler(goAway))
-            return (channel, multiplexer)
+            return (channel, multiplexer, secured.futureResult)
           }
         }
+      try await secured.get()
       return RPCClient(
-        address: address, channel: channel, multiplexer: multiplexer, goAway: goAway,
+        address: address, tls: tls, channel: channel, multiplexer: multiplexer, goAway: goAway,
         maximumMessageLength: maximumMessageLength)
     } catch {
       throw RPCStatus(.unavailable, "can't connect to \(address): \(Self.reason(error))")
@@ -65,7 +87,7 @@ struct RPCClient: Sendable {
   ///   broke; `INTERNAL`, `UNKNOWN`, `UNIMPLEMENTED` and others where the answer is not gRPC's.
   func unary(path: String, message: [UInt8], timeout: Duration) async throws(RPCStatus) -> [UInt8] {
     let headers: HPACKHeaders = [
-      ":method": "POST", ":scheme": "http", ":path": path, ":authority": self.address.description,
+      ":method": "POST", ":scheme": self.tls == nil ? "http" : "https", ":path": path, ":authority": self.authority,
       "te": "trailers", "content-type": "application/grpc", "user-agent": "mid/\(MidVersion.current)",
       "grpc-timeout": GRPCTimeoutHeader.text(timeout),
     ]
@@ -87,12 +109,24 @@ struct RPCClient: Sendable {
       }
       return try await answer.get()
     } catch let status as RPCStatus {
-      guard [.unavailable, .cancelled].contains(status.code), let reason = self.goAway.value else { throw status }
+      guard [.unavailable, .cancelled].contains(status.code) else { throw status }
+      guard let reason = self.goAway.value else { throw RPCStatus(status.code, status.message + self.hint) }
       throw RPCStatus(.unavailable, "\(self.address) ended the connection: \(reason)")
     } catch {
       let reason = self.goAway.value ?? "\(error)"
-      throw RPCStatus(.unavailable, "the connection to \(self.address) is closed: \(reason)")
+      throw RPCStatus(.unavailable, "the connection to \(self.address) is closed: \(reason)\(self.hint)")
     }
+  }
+
+  /// What may be wrong where the server hangs up without a word.
+  private var hint: String {
+    self.tls == nil && !self.goAway.hasHeard ? "; does the server want TLS (--tls)?" : ""
+  }
+
+  /// Whom the calls are for: the name that the certificate was checked against, where one was given.
+  private var authority: String {
+    guard let name = self.tls?.serverName else { return self.address.description }
+    return HostPort(host: name, port: self.address.port).description
   }
 
   /// Closes the connection. Calls under way fail.
@@ -113,7 +147,7 @@ struct RPCClient: Sendable {
     case let error as IOError: return "\(String(cString: strerror(error.errnoCode))); is `mid serve` running there?"
     case ChannelError.connectTimeout(let amount):
       return "no connection within \(amount.text); is `mid serve` running there, and no firewall between?"
-    default: return "\(error)"
+    default: return ClientTLSError.reason(error, name: "the server") ?? "\(error)"
     }
   }
 }

@@ -28,13 +28,16 @@ struct NextCommand: AsyncParsableCommand {
         mid next --tag orders                    (only segments have tags)
         mid next --tag orders -n 1000000 > ids   (in batches of 1,000,000)
 
+      From a server with TLS, and one that wants a certificate of its clients too:
+        mid next --server ids.example --tls
+        mid next --server ids.example --ca ca.pem --cert me.pem --key me.key
+
       Exit code 1 and one line on standard error where the server can't be reached or refuses; ids printed before \
       that are good. Ids are used up by asking for them: asking again gives others.
       """
   )
 
-  @Option(help: ArgumentHelp("The server's gRPC address.", valueName: "host:port"))
-  var server = HostPort(host: "127.0.0.1", port: 50051)
+  @OptionGroup var client: ClientOptions
 
   @Option(help: "The kind of ids.")
   var mode: ModeArgument?
@@ -66,7 +69,6 @@ struct NextCommand: AsyncParsableCommand {
     guard self.timeout >= 0.001, self.timeout <= 86_400 else {
       throw ValidationError("--timeout takes 0.001 to 86400 seconds, not \(self.timeout).")
     }
-    guard self.server.port > 0 else { throw ValidationError("--server takes a port from 1 to 65535.") }
   }
 
   func run() async throws {
@@ -78,7 +80,7 @@ struct NextCommand: AsyncParsableCommand {
   func run(into output: inout OutputBuffer) async throws {
     let timeout = Duration.seconds(self.timeout)
     do {
-      let client = try await RPCClient.connect(to: self.server, timeout: timeout)
+      let client = try await self.client.connect(timeout: timeout)
       let result = await self.ask(IDCalls(client: client, timeout: timeout), &output)
       await client.close()
       try output.flush()

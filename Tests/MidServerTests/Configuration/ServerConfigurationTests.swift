@@ -28,6 +28,8 @@ import Testing
     #expect(configuration.grpc.maxStreams == 1_000)
     #expect(configuration.grpc.maxMessageBytes == 65_536)
     #expect(configuration.grpc.maxHeaderBytes == 16_384)
+    #expect(!configuration.grpc.tls.isOn)
+    #expect(configuration.grpc.tls.settings == nil)
     #expect(configuration.metricsAddress == HostPort(host: "127.0.0.1", port: 9_190))
     #expect(configuration.snowflake.workerID == nil)
     #expect(configuration.snowflake.datacenterID == nil)
@@ -66,8 +68,9 @@ import Testing
   @Test(arguments: Settings.all.map(\.key))
   func everySettingIsReadFromItsVariable(key: String) throws {
     let setting = try #require(Settings.all.first { $0.key == key })
-    // Any text is a folder or a password.
-    guard !setting.isSecret, key != "data.directory" else { return }
+    // Any text is a folder, a file or a password.
+    let paths = ["data.directory", "grpc.tls.certificate", "grpc.tls.key", "grpc.tls.client_ca"]
+    guard !setting.isSecret, !paths.contains(key) else { return }
     let found = self.errors(environment: [setting.environmentName: "%"])
     #expect(found.count == 1)
     #expect(found.first?.hasPrefix("\(setting.environmentName): \(key): '%' is not allowed; allowed: ") == true)
