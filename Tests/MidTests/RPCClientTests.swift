@@ -66,10 +66,10 @@ struct RPCClientTests {
   }
 
   @Test(arguments: [
-    (HTTP2ErrorCode.refusedStream, RPCStatus.Code.unavailable), (.cancel, .cancelled),
+    (NIOHTTP2.HTTP2ErrorCode.refusedStream, RPCStatus.Code.unavailable), (.cancel, .cancelled),
     (.enhanceYourCalm, .resourceExhausted), (.inadequateSecurity, .permissionDenied), (.protocolError, .internalError),
   ])
-  func `a reset has the code gRPC gives it`(code: HTTP2ErrorCode, expected: RPCStatus.Code) async throws {
+  func `a reset has the code gRPC gives it`(code: NIOHTTP2.HTTP2ErrorCode, expected: RPCStatus.Code) async throws {
     #expect(try await self.code([.accepted, .reset(code)]) == expected)
     #expect(try await self.code([.reset(code)]) == expected)
   }

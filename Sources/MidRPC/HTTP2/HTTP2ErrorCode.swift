@@ -1,5 +1,5 @@
 /// Why a stream or a connection was ended. Source: RFC 9113, section 7.
-enum HTTP2ErrorCode: UInt32, Sendable, Hashable {
+package enum HTTP2ErrorCode: UInt32, Sendable, Hashable {
   case noError = 0x0
   case protocolError = 0x1
   case internalError = 0x2
@@ -17,11 +17,11 @@ enum HTTP2ErrorCode: UInt32, Sendable, Hashable {
 }
 
 /// The peer broke a rule that ends the whole connection.
-struct ConnectionFault: Error, Hashable {
-  var code: HTTP2ErrorCode
-  var reason: String
+package struct ConnectionFault: Error, Hashable {
+  package var code: HTTP2ErrorCode
+  package var reason: String
 
-  init(_ code: HTTP2ErrorCode, _ reason: String) {
+  package init(_ code: HTTP2ErrorCode, _ reason: String) {
     self.code = code
     self.reason = reason
   }

@@ -1,10 +1,10 @@
 /// What can be said of an encoded header block without decoding its strings. Source: RFC 7541, section 6.
-enum HeaderBlock {
+package enum HeaderBlock {
   /// Whether decoding `block` leaves the dynamic table as it is: no literal with incremental indexing (`01……`), no
   /// table-size update (`001…..`). For such a block, identical bytes mean identical headers until the table changes.
   ///
   /// A block that is cut short answers false; the decoder will say what is wrong with it.
-  static func leavesTableAlone(_ block: UnsafeRawBufferPointer) -> Bool {
+  package static func leavesTableAlone(_ block: UnsafeRawBufferPointer) -> Bool {
     var offset = 0
     while offset < block.count {
       let byte = block[offset]
@@ -46,29 +46,35 @@ enum HeaderBlock {
   }
 }
 
+/// What the header blocks of a client's requests meant.
+typealias HeaderBlockCache = HeaderMeanings<RequestHead>
+
 /// Remembers what recent header blocks of a connection meant, by their bytes.
 ///
-/// A client's calls of one method repeat the same block byte for byte once its table is warm, so most calls never
+/// A peer's calls of one method repeat the same blocks byte for byte once its table is warm, so most calls never
 /// touch the HPACK decoder. Only blocks that leave the table alone are kept, and all are forgotten when it changes.
-struct HeaderBlockCache {
-  private static let capacity = 4
-  private static let longestBlock = 512
+package struct HeaderMeanings<Meaning> {
+  private static var capacity: Int { 4 }
+  private static var longestBlock: Int { 512 }
 
-  private var entries: [(block: [UInt8], head: RequestHead)] = []
+  @usableFromInline var entries: [(block: [UInt8], meaning: Meaning)] = []
   private var next = 0
 
+  /// Creates a memory that knows no block yet.
+  package init() {}
+
   /// What `block` means, if it was seen since the table last changed.
-  @inline(__always)
-  func head(for block: UnsafeRawBufferPointer) -> RequestHead? {
+  @inlinable @inline(__always)
+  package func head(for block: UnsafeRawBufferPointer) -> Meaning? {
     for entry in self.entries where entry.block.count == block.count {
       let same = entry.block.withUnsafeBytes { $0.elementsEqualBytes(block) }
-      if same { return entry.head }
+      if same { return entry.meaning }
     }
     return nil
   }
 
   /// Notes what a block that was just decoded means.
-  mutating func decoded(_ block: UnsafeRawBufferPointer, as head: RequestHead) {
+  package mutating func decoded(_ block: UnsafeRawBufferPointer, as meaning: Meaning) {
     guard HeaderBlock.leavesTableAlone(block) else {
       self.entries.removeAll()
       self.next = 0
@@ -76,9 +82,9 @@ struct HeaderBlockCache {
     }
     guard block.count <= Self.longestBlock else { return }
     if self.entries.count < Self.capacity {
-      self.entries.append((Array(block), head))
+      self.entries.append((Array(block), meaning))
     } else {
-      self.entries[self.next] = (Array(block), head)
+      self.entries[self.next] = (Array(block), meaning)
       self.next = (self.next + 1) % Self.capacity
     }
   }
@@ -86,8 +92,8 @@ struct HeaderBlockCache {
 
 extension UnsafeRawBufferPointer {
   /// Whether both hold the same bytes; `other` must be as long as `self`.
-  @inline(__always)
-  func elementsEqualBytes(_ other: UnsafeRawBufferPointer) -> Bool {
+  @inlinable @inline(__always)
+  package func elementsEqualBytes(_ other: UnsafeRawBufferPointer) -> Bool {
     var offset = 0
     while offset + 8 <= self.count {
       if self.loadUnaligned(fromByteOffset: offset, as: UInt64.self)

@@ -67,7 +67,7 @@ struct UnaryResponse: Sendable {
   }
 
   /// Takes a reset of the stream by the server.
-  func reset(_ code: HTTP2ErrorCode) -> Outcome {
+  func reset(_ code: NIOHTTP2.HTTP2ErrorCode) -> Outcome {
     let status: RPCStatus.Code =
       switch code {
       case .refusedStream: .unavailable
