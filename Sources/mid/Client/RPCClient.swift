@@ -139,7 +139,7 @@ struct RPCClient: Sendable {
   }
 
   /// Why a connection could not be made, in the system's words.
-  private static func reason(_ error: any Error) -> String {
+  static func reason(_ error: any Error) -> String {
     switch error {
     case let error as NIOConnectionError:
       if let single = error.connectionErrors.first { return self.reason(single.error) }
