@@ -116,6 +116,44 @@ struct HandlerTimeTests {
     #expect(try connection.received().last == .reset(stream: 1, .noError))
   }
 
+  @Test func `a frame or a header block that only trickles in ends its connection in time`() throws {
+    let beginnings = [
+      Array(Peer.data(1, [0]).prefix(3)),
+      Array(Peer.frame(FrameType.headers, FrameFlags.endHeaders, 1, [UInt8](repeating: 0, count: 300)).prefix(20)),
+      Peer.frame(FrameType.headers, 0, 1, [0x83]),
+    ]
+    let continuation = Peer.frame(FrameType.continuation, 0, 1)
+    for (index, beginning) in beginnings.enumerated() {
+      let connection = try Connection()
+      try connection.greet()
+      connection.pass(.seconds(40))
+      try connection.send(beginning)
+      for _ in 0..<5 {
+        connection.pass(.seconds(5))
+        if index > 0 { try connection.send(index == 1 ? [0] : continuation) }
+      }
+      #expect(connection.ends == [], "beginning \(index)")
+      connection.pass(.seconds(11))
+      #expect(try connection.received().last == .goAway(last: 0, .enhanceYourCalm), "beginning \(index)")
+      #expect(connection.ends == [.stuck], "beginning \(index)")
+    }
+  }
+
+  @Test func `a request that comes in pieces without end is not held against the frames it is made of`() throws {
+    let connection = try Connection()
+    var peer = Peer()
+    try connection.greet()
+    for index in 0..<30 {
+      let call = peer.call(UInt32(2 * index + 1))
+      // Each read ends with half a frame, which the next one completes.
+      try connection.send(Array(call.prefix(5)))
+      connection.pass(.seconds(4))
+      try connection.send(Array(call.dropFirst(5)))
+    }
+    #expect(connection.channel.isActive)
+    #expect(connection.ends == [])
+  }
+
   @Test func `a client that does not read is closed in time`() throws {
     let connection = try Connection()
     try connection.greet()

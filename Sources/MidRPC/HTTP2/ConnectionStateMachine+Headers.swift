@@ -17,7 +17,8 @@ extension ConnectionStateMachine {
         dispatcher: &dispatcher, output: &output)
     } else {
       self.openBlock = OpenHeaderBlock(
-        streamID: frame.streamID, endsStream: frame.has(FrameFlags.endStream), block: Array(block))
+        streamID: frame.streamID, endsStream: frame.has(FrameFlags.endStream), block: Array(block),
+        since: self.now)
     }
   }
 

@@ -62,6 +62,13 @@ extension ConnectionStateMachine {
   /// Whether something waits that ``endStuck(olderThan:dispatcher:output:)`` may have to end.
   var hasCallsUnderWay: Bool { self.streams.count > 0 }
 
+  /// Whether the peer has left a frame or a header block unfinished for longer than `age` nanoseconds. Bytes that trickle
+  /// in do not move that time. Input that waits for our own output to leave is not held against the peer.
+  func hasUnfinishedInput(olderThan age: UInt64) -> Bool {
+    if let open = self.openBlock, self.now &- open.since > age { return true }
+    return !self.leftover.isEmpty && !self.isPaused && self.now &- self.unfinishedSince > age
+  }
+
   /// Ends calls that stand still: requests that do not come whole, and responses that the peer does not take, for longer
   /// than `age` nanoseconds; and calls of many messages whose caller's deadline has passed between two of them.
   mutating func endStuck<Dispatcher: CallDispatcher>(

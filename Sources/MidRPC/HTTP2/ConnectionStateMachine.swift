@@ -31,6 +31,8 @@ struct ConnectionStateMachine {
     var endsStream: Bool
     var block: [UInt8]
     var frames = 1
+    /// When it began.
+    var since: UInt64
   }
 
   /// A response that the peer's flow control holds back.
@@ -49,6 +51,8 @@ struct ConnectionStateMachine {
   var now: UInt64 = 0
   var phase = Phase.awaitingPreface
   var leftover: [UInt8] = []
+  /// When the frame began that ``leftover`` holds the first bytes of.
+  var unfinishedSince: UInt64 = 0
   var decoder: HPACKDecoder
   var knownBlocks = HeaderBlockCache()
   var openBlock: OpenHeaderBlock?
@@ -135,7 +139,10 @@ struct ConnectionStateMachine {
     guard self.phase != .closed else { return }
     if self.leftover.isEmpty && !self.isPaused {
       let used = self.consume(bytes, dispatcher: &dispatcher, output: &output)
-      if used < bytes.count { self.leftover.append(contentsOf: bytes[used...]) }
+      if used < bytes.count {
+        self.leftover.append(contentsOf: bytes[used...])
+        self.unfinishedSince = self.now
+      }
     } else {
       self.leftover.append(contentsOf: bytes)
       if !self.isPaused { self.consumeLeftover(dispatcher: &dispatcher, output: &output) }
@@ -157,6 +164,7 @@ struct ConnectionStateMachine {
     swap(&input, &self.leftover)
     let used = input.withUnsafeBytes { self.consume($0, dispatcher: &dispatcher, output: &output) }
     input.removeFirst(used)
+    if used > 0 { self.unfinishedSince = self.now }
     // A large frame's memory is not kept once the frame is gone.
     if self.phase != .closed && (!input.isEmpty || input.capacity <= 1024) { self.leftover = input }
   }

@@ -291,10 +291,18 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       context.close(promise: nil)
       return
     }
+    let stuck = UInt64(clamping: self.timeouts.stuck.nanoseconds)
+    if self.machine.hasUnfinishedInput(olderThan: stuck) {
+      self.tellEnd(.stuck)
+      var dispatcher = Dispatcher(handler: self)
+      self.machine.fail(
+        ConnectionFault(.enhanceYourCalm, "a frame or a header block did not come whole in time"),
+        dispatcher: &dispatcher, output: &self.output)
+      return self.flush(context)
+    }
     if self.machine.hasCallsUnderWay {
       var dispatcher = Dispatcher(handler: self)
-      self.machine.endStuck(
-        olderThan: UInt64(clamping: self.timeouts.stuck.nanoseconds), dispatcher: &dispatcher, output: &self.output)
+      self.machine.endStuck(olderThan: stuck, dispatcher: &dispatcher, output: &self.output)
       self.flush(context)
     }
     self.checkQuiet(context, now)
