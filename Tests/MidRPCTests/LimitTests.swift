@@ -106,6 +106,29 @@ struct LimitTests {
     #expect(last.goAwayCode == .enhanceYourCalm)
   }
 
+  @Test func `counts a changed initial window by the streams that it moves`() throws {
+    var limits = RPCLimits()
+    limits.maxUnproductiveFrames = 500
+    for (streams, changes) in [(0, 501), (320, 24), (640, 13)] {
+      var peer = try Peer.established(limits: limits)
+      for index in 0..<streams { _ = try peer.send(peer.headers(UInt32(2 * index + 1))) }
+      peer.machine.unproductiveFrames = 0
+      var sent = 0
+      while !peer.machine.isClosed, sent < 1000 {
+        _ = try peer.send(Peer.setting(SettingID.initialWindowSize, UInt32(sent % 2)))
+        sent += 1
+      }
+      // One for the frame, and one for each 16 streams.
+      #expect(sent == changes, "\(streams) streams")
+      #expect(peer.machine.fault?.code == .enhanceYourCalm)
+    }
+    // The same value over and over moves none.
+    var peer = try Peer.established(limits: limits)
+    for index in 0..<640 { _ = try peer.send(peer.headers(UInt32(2 * index + 1))) }
+    for _ in 0..<400 { _ = try peer.send(Peer.setting(SettingID.initialWindowSize, 65_535)) }
+    #expect(!peer.machine.isClosed)
+  }
+
   // MARK: - Memory
 
   @Test func `bounds the replies that are held, and says so without a window`() throws {

@@ -110,6 +110,8 @@ extension ConnectionStateMachine {
   private mutating func changeInitialWindow(to value: Int) throws(ConnectionFault) {
     let change = value - self.peerInitialWindow
     guard change != 0 else { return }
+    // An honest client changes it a few times in a connection's life. Walking all streams is dearer than any other frame.
+    try self.countUnproductive(self.streams.count / 16)
     self.peerInitialWindow = value
     var overflows = false
     var movable: [UInt32] = []
