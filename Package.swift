@@ -109,6 +109,16 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
+    // The fuzz targets, tried on the corpus and on inputs that broke something once. Fuzzing/ builds them for libFuzzer.
+    .testTarget(
+      name: "MidFuzzTests",
+      dependencies: [
+        "MidRPC", "MidServer",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHPACK", package: "swift-nio-http2"),
+      ],
+      swiftSettings: strict
+    ),
     .testTarget(name: "MidSQLiteTests", dependencies: ["MidSQLite", "MidTestKit"], swiftSettings: strict),
     .testTarget(name: "MidMySQLTests", dependencies: ["MidMySQL", "MidTestKit"], swiftSettings: strict),
     .testTarget(

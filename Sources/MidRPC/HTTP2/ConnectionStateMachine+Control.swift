@@ -174,6 +174,7 @@ extension ConnectionStateMachine {
     guard self.isEstablished else {
       output.writeGoAway(lastStreamID: 0, code: .noError, debug: "shutting down")
       self.phase = .closed
+      self.leftover = []
       return
     }
     guard self.phase == .open else { return }

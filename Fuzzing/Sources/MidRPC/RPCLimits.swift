@@ -1,0 +1,1 @@
+../../../Sources/MidRPC/Server/RPCLimits.swift

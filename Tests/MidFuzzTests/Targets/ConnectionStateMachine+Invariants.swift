@@ -1,0 +1,110 @@
+import NIOCore
+
+@testable import MidRPC
+
+extension ConnectionStateMachine {
+  /// Checks what must hold between any two events, of the machine by itself.
+  ///
+  /// - Throws: the first rule that does not hold.
+  mutating func checkInvariants() throws(Finding) {
+    if self.phase == .closed { return try self.checkClosed() }
+    try self.checkReceiving()
+    try self.checkStreams()
+    try self.checkSending()
+    try require(self.unproductiveFrames <= self.limits.maxUnproductiveFrames, "unproductive frames past their limit")
+    try require(self.resets <= self.limits.maxResets, "resets past their limit")
+    try require(self.pingStrikes <= self.limits.maxPingStrikes, "ping strikes past their limit")
+    try require(self.recentResets.count <= 64 && self.skippedStreams.count <= 8, "notes of streams grow")
+    if let open = self.openBlock {
+      let most = max(self.limits.maxHeaderListBytes, RPCLimits.maxFrameSize)
+      try require(open.block.count <= most, "an open header block of \(open.block.count) bytes")
+    }
+    if !self.isPaused {
+      try require(self.leftover.count < FrameHeader.size + RPCLimits.maxFrameSize, "a whole frame was left lying")
+      try require(self.ready.isEmpty, "calls that may go on were left lying: \(self.ready)")
+    }
+    let memory = self.bufferedBytes + self.heldBytes + self.leftover.count + (self.openBlock?.block.count ?? 0)
+    try require(self.memory == memory, "memory is \(memory), told as \(self.memory)")
+  }
+
+  private func checkClosed() throws(Finding) {
+    try require(self.streams.count == 0, "streams in a closed connection")
+    try require(self.bodies.isEmpty && self.bufferedBytes == 0, "requests in a closed connection")
+    try require(self.held.isEmpty && self.heldBytes == 0, "responses in a closed connection")
+    try require(self.heldOrder.isEmpty && self.ready.isEmpty, "turns in a closed connection")
+    try require(self.leftover.isEmpty && self.openBlock == nil, "input in a closed connection")
+  }
+
+  private func checkReceiving() throws(Finding) {
+    let account = self.receiveWindow + self.receiveCredit + self.bufferedBytes
+    try require(
+      account == self.limits.connectionWindow,
+      """
+      window \(self.receiveWindow) + credit \(self.receiveCredit) + buffered \(self.bufferedBytes) = \(account), \
+      not \(self.limits.connectionWindow)
+      """)
+    try require(self.receiveWindow >= 0, "the connection's window is \(self.receiveWindow)")
+    try require(
+      self.receiveCredit == 0 || self.receiveCredit < self.receiveWindow, "credit \(self.receiveCredit) was kept back")
+    let buffered = self.bodies.values.reduce(0) { $0 + $1.count }
+    try require(buffered == self.bufferedBytes, "bodies hold \(buffered), counted \(self.bufferedBytes)")
+    for (stream, body) in self.bodies {
+      guard let slot = self.streams.find(stream) else { throw Finding("a body of stream \(stream), which is not open") }
+      try require(self.streams[slot].hasBody && body.count > 0, "an empty or unknown body on stream \(stream)")
+    }
+  }
+
+  private mutating func checkStreams() throws(Finding) {
+    var open: [StreamState] = []
+    self.streams.updateEach { open.append($0) }
+    try require(open.count == self.streams.count, "\(open.count) streams, counted \(self.streams.count)")
+    try require(open.count <= self.limits.maxConcurrentStreams, "\(open.count) streams, more than allowed")
+    for stream in open {
+      let id = stream.id
+      try require(id & 1 == 1 && id <= self.lastStreamID, "stream \(id) is open")
+      try require(self.streams.find(id) != nil, "stream \(id) can't be found")
+      try require((self.bodies[id] != nil) == stream.hasBody, "hasBody of stream \(id)")
+      try require((self.held[id] != nil) == stream.isHeld, "isHeld of stream \(id)")
+      try require(self.heldOrder.contains(id) == stream.isInTurn, "isInTurn of stream \(id)")
+      try require(!stream.isInTurn || stream.isHeld, "stream \(id) stands in line with nothing held")
+      try require(!(stream.isAwaitingReply && stream.isHeld), "stream \(id) awaits a reply while one is held")
+      try require(
+        stream.receiveWindow >= 0 && Int(stream.receiveWindow) <= self.limits.streamWindow,
+        "stream \(id) has a window of \(stream.receiveWindow)")
+      if !stream.isStreaming && stream.isRemoteClosed {
+        try require(stream.isAwaitingReply || stream.isHeld, "unary call \(id) is complete and has no answer")
+      }
+      if stream.isStreaming { try self.checkWaits(stream) }
+    }
+  }
+
+  /// A call of many messages stands still for a reason only.
+  private func checkWaits(_ stream: StreamState) throws(Finding) {
+    guard !stream.isAwaitingReply, !stream.isHeld, !self.isPaused else { return }
+    guard let body = self.bodies[stream.id] else {
+      return try require(!stream.isRemoteClosed, "call \(stream.id) is over and was not ended")
+    }
+    try require(!stream.isRemoteClosed, "the rest of call \(stream.id) was left lying")
+    let isComplete = body.withUnsafeBytes {
+      $0.count >= ResponseEncoding.prefixSize && $0.count - ResponseEncoding.prefixSize >= Self.messageLength($0)
+    }
+    try require(!isComplete, "a whole message of call \(stream.id) was left lying")
+  }
+
+  private func checkSending() throws(Finding) {
+    try require(self.sendWindow >= 0 && self.sendWindow <= 0x7fff_ffff, "a send window of \(self.sendWindow)")
+    let held = self.held.values.reduce(0) { $0 + $1.data.readableBytes }
+    try require(held == self.heldBytes, "responses hold \(held), counted \(self.heldBytes)")
+    try require(held <= self.limits.maxHeldBytes || self.held.count == 1, "\(held) bytes are held")
+    try require(Set(self.heldOrder).count == self.heldOrder.count, "a stream stands in line twice: \(self.heldOrder)")
+    for id in self.heldOrder {
+      try require(self.held[id] != nil, "stream \(id) stands in line and holds nothing")
+    }
+    for (id, response) in self.held {
+      guard let slot = self.streams.find(id) else { throw Finding("a response of stream \(id), which is not open") }
+      try require(response.data.readableBytes > 0, "nothing is held of stream \(id)")
+      let mayMove = self.streams[slot].sendWindow > 0
+      try require(!mayMove || self.sendWindow == 0, "stream \(id) has room and was not moved")
+    }
+  }
+}
