@@ -31,7 +31,10 @@ private final class HandshakeNote: ChannelInboundHandler, Sendable {
     context.fireUserInboundEventTriggered(event)
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { self.finish(.failure(error)) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    self.finish(.failure(error))
+    context.fireErrorCaught(error)
+  }
 
   func handlerRemoved(context: ChannelHandlerContext) { self.finish(.failure(ChannelError.eof)) }
 }
@@ -302,7 +305,7 @@ struct TLSTests {
       let channel = try await ClientBootstrap(group: Self.group)
         .channelInitializer { $0.pipeline.addHandler(collector) }
         .connect(to: address).get()
-      if !start.isEmpty { try await channel.writeAndFlush(ByteBuffer(bytes: start)).get() }
+      if !start.isEmpty { channel.writeAndFlush(ByteBuffer(bytes: start), promise: nil) }
       let received = await collector.wait { $0.isClosed }
       #expect(received.readableBytes == 0)
       #expect(await self.firstReason(observer) == .timeout)
@@ -342,7 +345,7 @@ struct TLSTests {
     try await self.withServer(self.settings()) { _, address, _, _ in
       let ended = Self.group.any().makePromise(of: Void.self)
       let client = try await self.connect(address)
-      try await client.channel.pipeline.addHandler(CloseNotifyNote(ended)).get()
+      try await client.channel.pipeline.addHandler(CloseNotifyNote(ended), position: .before(client.collector)).get()
       try await client.channel.writeAndFlush(ByteBuffer(string: "GET / HTTP/1.1\r\nhost: x\r\n\r\n")).get()
       let received = await client.collector.wait { $0.isClosed }
       var reader = FrameReader()
