@@ -96,6 +96,12 @@ struct ConnectionStateMachine {
   var owesTableUpdate = false
   var hasGivenUpTable = false
 
+  /// What every connection's decoder starts as. Each decoder made anew would fill a static table of its own, 2 KiB, and
+  /// reserve the whole dynamic one, 2 KiB more; copies share the first for ever and the second until a header enters it.
+  private static let unusedDecoder = HPACKDecoder(
+    allocator: ByteBufferAllocator(), maxDynamicTableSize: 4096,
+    maxHeaderListSize: HPACKDecoder.defaultMaxHeaderListSize)
+
   /// Creates the state of a new connection.
   ///
   /// - Parameters:
@@ -106,8 +112,8 @@ struct ConnectionStateMachine {
     self.limits = limits
     self.routes = routes
     self.streamingRoutes = streamingRoutes
-    self.decoder = HPACKDecoder(
-      allocator: ByteBufferAllocator(), maxDynamicTableSize: 4096, maxHeaderListSize: limits.maxHeaderListBytes)
+    self.decoder = Self.unusedDecoder
+    self.decoder.maxHeaderListSize = limits.maxHeaderListBytes
     self.receiveWindow = limits.connectionWindow
   }
 
