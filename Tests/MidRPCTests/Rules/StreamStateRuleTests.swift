@@ -150,13 +150,23 @@ struct StreamStateRuleTests {
     var limits = RPCLimits()
     limits.connectionWindowBytes = 65_535
     var peer = try Peer.established(limits: limits)
-    let part = Peer.message([1]) + [0, 0, 1, 0, 0] + [UInt8](repeating: 0, count: 15_000)
-    var seen = try peer.send(peer.headers(1, fields: Peer.head(path: "/test.Echo/Stream")) + Peer.data(1, part))
-    while seen.last != .reset(stream: 1, .noError), peer.machine.receiveWindow >= 16_384 {
-      seen += try peer.send(Peer.data(1, [UInt8](repeating: 0, count: 16_000)))
+    let zeros = [UInt8](repeating: 0, count: 10_000)
+    let head = peer.headers(1, fields: Peer.head(path: "/test.Echo/Stream"))
+    var seen = try peer.send(head + Peer.data(1, Peer.message([1]) + [0, 0, 1, 0, 0]))
+    for _ in 0..<4 { seen += try peer.send(Peer.data(1, zeros)) }
+    seen += try peer.send(peer.headers(3) + Peer.data(3, [0, 0, 0, 0xff, 0]))
+    // The rest of the connection's window: now one of the two half-sent calls has to go.
+    while peer.machine.receiveWindow > 0 {
+      let count = min(zeros.count, peer.machine.receiveWindow)
+      seen += try peer.send(Peer.data(3, Array(zeros.prefix(count))))
+      if seen.contains(where: { if case .reset = $0 { true } else { false } }) { break }
     }
+    let status = seen.compactMap { frame -> String? in
+      if case .headers(1, let fields, true) = frame { fields["grpc-status"] } else { nil }
+    }
+    #expect(status == ["8"])
+    #expect(seen.contains(.reset(stream: 1, .noError)) && !seen.contains(.reset(stream: 1, .refusedStream)))
     #expect(peer.dispatcher.calls.count == 1)
-    #expect(!seen.contains(.reset(stream: 1, .refusedStream)))
   }
 
   @Test func `that a PRIORITY makes depend on itself is served all the same`() throws {
