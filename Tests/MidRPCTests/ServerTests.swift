@@ -67,7 +67,7 @@ final class Collector: ChannelInboundHandler, Sendable {
   }
 }
 
-@Suite("The server over a socket", .timeLimit(.minutes(1)))
+@Suite("The server over a socket", .timeLimit(.minutes(10)))
 struct ServerTests {
   private static let group = MultiThreadedEventLoopGroup.singleton
 

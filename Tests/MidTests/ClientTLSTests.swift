@@ -9,7 +9,7 @@ import Testing
 
 @testable import mid
 
-@Suite("The client with TLS", .timeLimit(.minutes(1)))
+@Suite("The client with TLS", .timeLimit(.minutes(10)))
 struct ClientTLSTests {
   private let files: TestCertificates
 

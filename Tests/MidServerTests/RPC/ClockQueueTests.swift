@@ -86,7 +86,7 @@ private final class QueueHarness: Sendable {
   }
 }
 
-@Suite("The queue for the clock", .timeLimit(.minutes(1))) struct ClockQueueTests {
+@Suite("The queue for the clock", .timeLimit(.minutes(10))) struct ClockQueueTests {
   @Test func `of 300 huge batches as many succeed as the layout has ids for, one range a tick`() throws {
     let harness = try QueueHarness()
     harness.useUp()

@@ -7,7 +7,7 @@ import Testing
 @testable import MidRPC
 @testable import MidServer
 
-@Suite("The id methods over a socket", .timeLimit(.minutes(1)))
+@Suite("The id methods over a socket", .timeLimit(.minutes(10)))
 struct IDMethodsTests {
   private static let make = "/pb.IDMaker/MakeIDService"
   private static let one = "/mid.v1.IDService/GenerateID"

@@ -5,7 +5,7 @@ import Testing
 @testable import MidRPC
 @testable import MidServer
 
-@Suite("Server reflection", .timeLimit(.minutes(1)))
+@Suite("Server reflection", .timeLimit(.minutes(10)))
 struct ReflectionTests {
   private static let methods = ReflectionMethods(paths: IDServer.paths)
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MidServer
 
-@Suite("The loader of segments", .timeLimit(.minutes(1)))
+@Suite("The loader of segments", .timeLimit(.minutes(10)))
 struct SegmentServiceTests {
   private let clock = ManualClock(wallMilliseconds: 1_700_000_000_000)
   private let log = EventLog()

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MidServer
 
-@Suite("The supervisor of the store", .timeLimit(.minutes(1)))
+@Suite("The supervisor of the store", .timeLimit(.minutes(10)))
 struct StoreSupervisorTests {
   private let log = EventLog()
   private let faulty: FaultyStore

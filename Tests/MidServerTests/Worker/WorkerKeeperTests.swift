@@ -8,7 +8,7 @@ import Testing
 
 @testable import MidServer
 
-@Suite("The keeper of the worker id", .timeLimit(.minutes(1)))
+@Suite("The keeper of the worker id", .timeLimit(.minutes(10)))
 struct WorkerKeeperTests {
   private static let start: Int64 = 1_700_000_000_000
   private static let slow = WorkerKeeper.Times(
