@@ -111,7 +111,7 @@ struct ClientModel {
       let value = Self.number(payload[(entry + 2)..<(entry + 6)])
       switch UInt16(payload[entry]) << 8 | UInt16(payload[entry + 1]) {
       case SettingID.initialWindowSize: self.initialWindow = value
-      case SettingID.maxFrameSize: self.maxFrameSize = value
+      case SettingID.maxFrameSize where (16_384...16_777_215).contains(value): self.maxFrameSize = value
       case SettingID.headerTableSize where value < 4096 && !self.hasAskedForTableUpdate:
         self.hasAskedForTableUpdate = true
         self.mayExpectTableUpdate = true
