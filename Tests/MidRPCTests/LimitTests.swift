@@ -209,6 +209,22 @@ struct LimitTests {
     #expect(try peer.endStuck(olderThan: 100).count == 2)
   }
 
+  @Test func `of time gives back what a request that is ended had used of the connection's window`() throws {
+    var limits = RPCLimits()
+    limits.connectionWindowBytes = 65_535
+    limits.maxMessageBytes = 64 * 1024
+    var peer = try Peer.established(limits: limits)
+    let window = peer.machine.limits.connectionWindow
+    let large = [UInt8](repeating: 0, count: 16_000)
+    _ = try peer.send(peer.headers(1) + Peer.data(1, [0, 0, 1, 0, 0] + large))
+    _ = try peer.send(Peer.data(1, large) + Peer.data(1, large))
+    #expect(peer.machine.receiveCredit == 0)
+    peer.machine.now = 101
+    let seen = try peer.endStuck(olderThan: 100)
+    #expect(seen.last == .window(stream: 0, UInt32(3 * 16_000 + 5)))
+    #expect(peer.machine.receiveWindow == window)
+  }
+
   @Test func `of a caller's own deadline ends a call that rests between two messages`() throws {
     var peer = try Peer.established()
     let fields = Peer.head(path: "/test.Echo/Stream", extra: [("grpc-timeout", "1u")])

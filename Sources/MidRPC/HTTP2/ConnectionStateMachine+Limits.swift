@@ -93,6 +93,7 @@ extension ConnectionStateMachine {
           try self.refuse(slot, status, dispatcher: &dispatcher, output: &output)
         }
       }
+      self.returnConnectionCredit(output: &output)
     } catch {
       self.fail(error, dispatcher: &dispatcher, output: &output)
     }
