@@ -1,0 +1,49 @@
+"""script/bench works here: a table with numbers comes out, and it says what it left out."""
+
+import os
+import re
+import subprocess
+import sys
+
+from programs import BINARY
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "bench")
+
+
+def bench(*arguments):
+    command = [sys.executable, "-B", SCRIPT, *arguments, "--quick", "--binary", BINARY]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def rows(output):
+    """The table's rows by the text of their second cell."""
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| ")]
+    return {row[1]: row for row in cells[2:]}
+
+
+def test_a_quick_run_prints_a_cost_and_a_rate_for_each_mode():
+    table = rows(bench("--only", "snowflake", "--only", "segment"))
+    assert set(table) == {"snowflake", "segment"}
+    for row in table.values():
+        assert row[0] == "8 × 32"
+        assert re.fullmatch(r"\d+\.\d\d µs", row[2]) and float(row[2].split()[0]) > 0
+        assert int(row[4].replace(",", "")) > 0
+
+
+def test_every_peer_is_measured_or_said_to_be_left_out():
+    output = bench()
+    table = rows(output)
+    for peer in ("nghttpd", "nio-streams", "nio-frames", "redis-everysec", "redis-always"):
+        assert (peer in table) != (f"{peer} is left out" in output), output
+
+
+def test_batches_give_no_more_ids_than_were_asked_for():
+    for line in bench("batch").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells and cells[0] in ("segment", "snowflake"):
+            rate, failed = (int(cells[index].replace(",", "")) for index in (2, 6))
+            assert rate > 0 and failed == 0, line
+            # 4,096 ids a millisecond; half as much again for the second ahead that fills up in between.
+            assert cells[0] != "snowflake" or rate < 1.5 * 4_096_000, line
