@@ -45,5 +45,5 @@ def test_batches_give_no_more_ids_than_were_asked_for():
         if cells and cells[0] in ("segment", "snowflake"):
             rate, failed = (int(cells[index].replace(",", "")) for index in (2, 6))
             assert rate > 0 and failed == 0, line
-            # 4,096 ids a millisecond; half as much again for the second ahead that fills up in between.
-            assert cells[0] != "snowflake" or rate < 1.5 * 4_096_000, line
+            # 4,096 ids a millisecond, and as many times more as the second ahead is of a short run.
+            assert cells[0] != "snowflake" or rate < 4 * 4_096_000, line
