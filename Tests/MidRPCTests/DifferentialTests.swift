@@ -1,3 +1,4 @@
+import Foundation
 import NIOCore
 import NIOHPACK
 import Testing
@@ -22,7 +23,9 @@ struct DifferentialTests {
   }
 
   @Test func `the machine makes the same of random frames, or says why not`() throws {
-    let seed = UInt64.random(in: 0 ... .max)
+    // The suite's is always the same; the long form looks further.
+    let seed: UInt64 =
+      ProcessInfo.processInfo.environment["MID_TEST_LONG"] == nil ? 20_261_124 : .random(in: 0 ... .max)
     print("differential test: seed \(seed)")
     var random = SplitMix64(seed: seed)
     var tally: [Difference: Int] = [:]

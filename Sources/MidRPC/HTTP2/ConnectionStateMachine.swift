@@ -205,8 +205,8 @@ struct ConnectionStateMachine {
         try self.process(
           frame, UnsafeRawBufferPointer(rebasing: bytes[start..<offset]), dispatcher: &dispatcher, output: &output)
         if self.phase == .closed { return bytes.count }
-        self.returnConnectionCredit(output: &output)
         if !self.ready.isEmpty { try self.serveReady(dispatcher: &dispatcher, output: &output) }
+        self.returnConnectionCredit(output: &output)
       }
     } catch {
       self.fail(error, dispatcher: &dispatcher, output: &output)
