@@ -112,34 +112,98 @@ struct PropertyTests {
     #expect(![0x0f].withUnsafeBytes { HeaderBlock.leavesTableAlone($0) }, "cut short in an integer")
   }
 
+  /// Numbers from all over the place, so that many streams want the same slot.
   @Test func `the table of streams behaves as a dictionary`() {
     let seed = UInt64.random(in: 0 ... .max)
     var random = SplitMix64(seed: seed)
     var table = StreamTable()
     var model: [UInt32: Int32] = [:]
-    for step in 0..<50_000 {
-      let id = UInt32.random(in: 0..<400, using: &random) * 2 + 1
-      if let slot = table.find(id) {
-        #expect(model[id] == table[slot].route, "seed \(seed), step \(step)")
-        if step % 3 != 0 {
-          table.remove(at: slot)
-          model[id] = nil
-        }
-      } else {
-        #expect(model[id] == nil, "seed \(seed), step \(step)")
+    for step in 0..<30_000 {
+      let most = 1 << (step / 3000)
+      if model.count < most && (model.isEmpty || Bool.random(using: &random)) {
+        let id = UInt32.random(in: 0..<1 << 30, using: &random) * 2 + 1
+        #expect(table.find(id) == nil || model[id] != nil, "seed \(seed), step \(step)")
+        guard model[id] == nil else { continue }
         var stream = StreamState()
         stream.id = id
         stream.route = Int32(step)
         table.insert(stream)
         model[id] = Int32(step)
+      } else if let id = model.keys.randomElement(using: &random) {
+        let slot = table.find(id)
+        #expect(slot.map { table[$0].route } == model[id], "seed \(seed), step \(step)")
+        if let slot { table.remove(at: slot) }
+        model[id] = nil
       }
-      #expect(table.count == model.count)
+      #expect(table.count == model.count, "seed \(seed), step \(step)")
+      guard step % 50 == 0 else { continue }
+      var seen: [UInt32: Int32] = [:]
+      table.updateEach { seen[$0.id] = $0.route }
+      #expect(seen == model, "seed \(seed), step \(step)")
+      let areFound = model.allSatisfy { id, route in table.find(id).map { table[$0].route } == route }
+      #expect(areFound, "seed \(seed), step \(step)")
     }
-    var seen: [UInt32: Int32] = [:]
-    table.updateEach { seen[$0.id] = $0.route }
-    #expect(seen == model)
     for id in model.keys { if let slot = table.find(id) { table.remove(at: slot) } }
     #expect(table.count == 0)
+    #expect(table.displaced == 0, "seed \(seed): removals would be slow for ever")
+  }
+
+  /// As a client uses it: numbers that grow, calls that end in any order, and a few that last, round which the numbers
+  /// come again and again, so that streams stand now at their homes and now beside them.
+  @Test func `the table of streams behaves as a dictionary where numbers grow`() {
+    let seed = UInt64.random(in: 0 ... .max)
+    var random = SplitMix64(seed: seed)
+    var table = StreamTable()
+    var model: [UInt32: Int32] = [:]
+    var lasting: Set<UInt32> = []
+    var next: UInt32 = 1
+    var most = 0
+    for step in 0..<50_000 {
+      most = step % 1000 == 0 ? Int.random(in: 0...400, using: &random) : most
+      if model.count < most {
+        var stream = StreamState()
+        stream.id = next
+        stream.route = Int32(step)
+        table.insert(stream)
+        model[next] = Int32(step)
+        if lasting.count < 3 && step % 50 == 0 { lasting.insert(next) }
+        next += UInt32.random(in: 0..<20, using: &random) == 0 ? 6 : 2
+      }
+      let ending = model.keys.filter { !lasting.contains($0) }.randomElement(using: &random)
+      if let id = ending, Bool.random(using: &random) || model.count > most {
+        let slot = table.find(id)
+        #expect(slot != nil, "seed \(seed), step \(step), stream \(id)")
+        if let slot { table.remove(at: slot) }
+        model[id] = nil
+      }
+      if step % 777 == 0 { lasting.removeAll() }
+      if step % 100 == 0 {
+        for (id, route) in model {
+          #expect(table.find(id).map { table[$0].route } == route, "seed \(seed), step \(step), stream \(id)")
+        }
+        #expect(table.find(next) == nil, "seed \(seed), step \(step)")
+        table.trim()
+      }
+      #expect(table.count == model.count, "seed \(seed), step \(step)")
+    }
+  }
+
+  @Test func `the table of streams gives its memory back when it is empty`() {
+    var table = StreamTable()
+    func fill(_ count: UInt32) {
+      for number in 0..<count {
+        var stream = StreamState()
+        stream.id = number * 2 + 1
+        table.insert(stream)
+      }
+      for number in 0..<count { if let slot = table.find(number * 2 + 1) { table.remove(at: slot) } }
+    }
+    fill(200)
+    #expect(table.capacity == 512, "kept for the next burst")
+    table.trim()
+    #expect(table.capacity == 8)
+    fill(300)
+    #expect(table.capacity == 8, "too large to be kept")
   }
 }
 

@@ -9,6 +9,9 @@ extension ConnectionStateMachine {
     self.resets = 0
   }
 
+  /// Gives back the memory that only bursts of calls need. To be called on a connection that has fallen quiet.
+  mutating func trim() { self.streams.trim() }
+
   func isOverBudget(_ frames: Int) -> Bool { frames > self.limits.maxUnproductiveFrames }
 
   /// Counts frames that carry no call forward. Each reply of a method pays for some of them.

@@ -33,14 +33,23 @@ struct StreamState {
 
 /// The open streams of a connection, by number: open addressing with linear probing and backward-shift deletion.
 ///
-/// Client streams are odd and grow by two, so `id / 2` spreads perfectly and most look-ups hit at once. The table grows
-/// by doubling and never holds more than the connection's stream limit; it shrinks when the connection falls idle.
+/// Client streams are odd and grow by two, so `id / 2` spreads perfectly: as long as no stream lives so long that the
+/// numbers have come round the table, every stream stands at its home and opening, finding and closing one touches one
+/// slot. The table doubles as it fills, up to four times the connection's stream limit. An empty one that is large is given
+/// back at once, one of middle size at ``trim()``.
 struct StreamTable {
   private static let smallest = 8
+  /// The largest table that an empty one is kept as, 24 KiB: bursts of up to 256 calls do not grow it again and again.
+  private static let largestKept = 512
 
   private var slots: ContiguousArray<StreamState>
   private var mask: Int
   private(set) var count = 0
+  /// How many streams do not stand at their home. While there is none, nobody has to move when one is removed.
+  private(set) var displaced = 0
+
+  /// How many slots there are, 48 bytes each.
+  var capacity: Int { self.slots.count }
 
   init() {
     self.slots = ContiguousArray(repeating: StreamState(), count: Self.smallest)
@@ -70,6 +79,7 @@ struct StreamTable {
   }
 
   /// Adds a stream whose number is not in the table.
+  @inline(__always)
   mutating func insert(_ stream: StreamState) {
     if self.count * 2 >= self.slots.count { self.resize(to: self.slots.count * 2) }
     self.place(stream)
@@ -77,21 +87,38 @@ struct StreamTable {
   }
 
   /// Removes the stream in `slot`, and moves those that had to give way to it back.
+  @inline(__always)
   mutating func remove(at slot: Int) {
+    self.count -= 1
+    if self.displaced == 0 {
+      self.slots[slot].id = 0
+    } else {
+      self.removeAmongDisplaced(slot)
+    }
+    if self.count == 0 && self.slots.count > Self.largestKept { self = StreamTable() }
+  }
+
+  @inline(never)
+  private mutating func removeAmongDisplaced(_ slot: Int) {
+    if self.home(self.slots[slot].id) != slot { self.displaced -= 1 }
     var hole = slot
     var next = (slot + 1) & self.mask
     while self.slots[next].id != 0 {
       let home = self.home(self.slots[next].id)
       // Whoever's home lies at or before the hole (walking round) may move into it.
       if (next &- home) & self.mask >= (next &- hole) & self.mask {
+        if home == hole { self.displaced -= 1 }
         self.slots[hole] = self.slots[next]
         hole = next
       }
       next = (next + 1) & self.mask
     }
     self.slots[hole].id = 0
-    self.count -= 1
-    if self.count == 0 && self.slots.count > 16 * Self.smallest { self.resize(to: Self.smallest) }
+  }
+
+  /// Gives the memory of an empty table back. To be called on a connection that has fallen quiet.
+  mutating func trim() {
+    if self.count == 0 && self.slots.count > Self.smallest { self = StreamTable() }
   }
 
   /// Calls `body` with every open stream.
@@ -101,16 +128,21 @@ struct StreamTable {
     }
   }
 
+  @inline(__always)
   private mutating func place(_ stream: StreamState) {
-    var slot = self.home(stream.id)
+    let home = self.home(stream.id)
+    var slot = home
     while self.slots[slot].id != 0 { slot = (slot + 1) & self.mask }
     self.slots[slot] = stream
+    if slot != home { self.displaced += 1 }
   }
 
+  @inline(never)
   private mutating func resize(to capacity: Int) {
     let old = self.slots
     self.slots = ContiguousArray(repeating: StreamState(), count: capacity)
     self.mask = capacity - 1
+    self.displaced = 0
     for stream in old where stream.id != 0 { self.place(stream) }
   }
 }

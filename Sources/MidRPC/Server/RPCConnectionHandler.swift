@@ -327,7 +327,10 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       return self.drain(context)
     }
     if !self.machine.hasCallsUnderWay {
-      if quiet >= .seconds(15) { self.output = ByteBuffer() }
+      if quiet >= .seconds(15) {
+        self.output = ByteBuffer()
+        self.machine.trim()
+      }
       if let idle = self.timeouts.idle, quiet >= idle, !self.machine.isDraining {
         self.tellEnd(.idle)
         return self.drain(context)
