@@ -21,6 +21,7 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONT
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 MAKE_ID = "/pb.IDMaker/MakeIDService"
 BATCH = "/mid.v1.IDService/GenerateBatch"
+STREAM = "/mid.v1.IDService/StreamIDs"
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
@@ -315,7 +316,7 @@ def half_sent_requests():
 def unread_replies():
     """Calls without end from somebody who reads none of the replies: a socket that fills up."""
     block, body = head(BATCH), batch("segment", 1)
-    return steps(400_000, lambda n: call(2 * n + 1, body, block), 1000, WIDE)
+    return steps(400_000, lambda n: call(2 * n + 1, body, block), 200, WIDE)
 
 
 @flood
@@ -330,6 +331,46 @@ def snowflake_batches():
     """The batches whose replies are the longest for what is asked."""
     block, body = head(BATCH), batch("snowflake", 1_000_000)
     return steps(20_000, lambda n: call(2 * n + 1, body, block), 100, WIDE)
+
+
+@flood
+def rapid_reset_of_streams():
+    block = head(STREAM)
+    return steps(30_000, lambda n: frame(HEADERS, END_HEADERS, 2 * n + 1, block) + reset(n))
+
+
+@flood
+def empty_data_on_a_stream():
+    return repeated(30_000, frame(DATA, 0, 1), frame(HEADERS, END_HEADERS, 1, head(STREAM)), size=200)
+
+
+@flood
+def messages_of_a_stream():
+    """Messages without end on one call, as many as are answered at once."""
+    before = WIDE + frame(HEADERS, END_HEADERS, 1, head(STREAM)) + frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0x3FFF_FFFF))
+    return repeated(400_000, frame(DATA, 0, 1, batch("segment", 1)), before)
+
+
+@flood
+def zero_window_of_streams():
+    """Calls of many messages whose replies may never leave, with a second message behind each."""
+    block, body = head(STREAM), batch("segment", 200)
+    one = lambda n: frame(HEADERS, END_HEADERS, 2 * n + 1, block) + 2 * frame(DATA, 0, 2 * n + 1, body)  # noqa: E731
+    return [frame(SETTINGS, payload=setting(4, 0)) + b"".join(one(n) for n in range(900))]
+
+
+@flood
+def half_sent_messages():
+    """As half_sent_requests, on calls of many messages."""
+    block, data = head(STREAM), b"\x00\x00\x00\xff\xff" + bytes(15_995)
+    return [frame(HEADERS, END_HEADERS, 2 * n + 1, block) + frame(DATA, 0, 2 * n + 1, data) for n in range(60)]
+
+
+@flood
+def unread_messages():
+    """Messages without end on one call from somebody who reads none of the replies."""
+    before = WIDE + frame(HEADERS, END_HEADERS, 1, head(STREAM)) + frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0x3FFF_FFFF))
+    return repeated(400_000, frame(DATA, 0, 1, batch("segment", 1)), before, size=200)
 
 
 @flood

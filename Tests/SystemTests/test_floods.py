@@ -192,6 +192,8 @@ def ended(outcomes):
         ("connection_window_overflow", 3, "the connection's window past 2^31-1"),
         ("data_past_the_window", 3, "DATA past the connection's window"),
         ("huge_batches", CALM, FRAMES),
+        ("rapid_reset_of_streams", CALM, RESETS),
+        ("empty_data_on_a_stream", CALM, FRAMES),
     ],
 )
 def test_a_flood_ends_its_own_connections_and_no_other_notices(stage, flood, code, text):
@@ -204,7 +206,7 @@ def test_a_flood_ends_its_own_connections_and_no_other_notices(stage, flood, cod
     assert set(moved) == {reason} and len(over) <= moved[reason] <= len(outcomes)
 
 
-@pytest.mark.parametrize("flood", ["unknown_methods", "snowflake_batches"])
+@pytest.mark.parametrize("flood", ["unknown_methods", "snowflake_batches", "messages_of_a_stream"])
 def test_calls_that_are_answered_in_vain_are_no_flood_and_touch_no_other(stage, flood):
     # As dear to the client as to the server: one status or one bounded reply for each request.
     outcomes, moved = stage.attack(flood)
@@ -212,11 +214,21 @@ def test_calls_that_are_answered_in_vain_are_no_flood_and_touch_no_other(stage, 
     assert set(moved) <= {"flood"}
 
 
-def test_replies_that_no_window_lets_leave_are_given_up_in_time(stage):
-    outcomes, moved = stage.attack("zero_window", seconds=2.2, connections=5, most=5)
+@pytest.mark.parametrize("flood", ["zero_window", "zero_window_of_streams"])
+def test_replies_that_no_window_lets_leave_are_given_up_in_time(stage, flood):
+    outcomes, moved = stage.attack(flood, seconds=2.2, connections=5, most=5)
     assert (ended(outcomes), moved) == ([], {})
     # CANCEL for each of the 900 calls of each connection.
     assert [each["kinds"].get("3:8") for each in outcomes] == [900] * 5
+
+
+@pytest.mark.parametrize("flood", ["unread_replies", "unread_messages"])
+def test_a_peer_that_reads_nothing_is_not_read_from_and_closed_in_time(stage, flood):
+    outcomes, moved = stage.attack(flood, seconds=3.0, connections=4, most=4, pace=0.02, reads=False)
+    # Its sockets are full after some thousand calls; nothing more is read then, so nothing more is sent.
+    assert set(moved) == {"stuck"} and moved["stuck"] >= 4
+    assert len(ended(outcomes)) >= 4
+    assert all(each["sent"] < 16 * MIB for each in outcomes)
 
 
 @pytest.mark.parametrize("flood", ["silence", "preface_that_trickles", "preface_alone"])
@@ -243,9 +255,10 @@ def test_a_message_that_trickles_is_refused_in_time(stage):
     assert [(each["kinds"].get("1"), each["kinds"].get("3:0")) for each in outcomes] == [(1, 1)] * 50
 
 
-def test_what_all_connections_hold_together_is_bounded(stages):
+@pytest.mark.parametrize("flood", ["half_sent_requests", "half_sent_messages"])
+def test_what_all_connections_hold_together_is_bounded(stages, flood):
     stage = stages({"MID_GRPC_MAX_MEMORY_BYTES": str(8 * MIB), "MID_GRPC_MAX_CONNECTIONS": "200"})
-    outcomes, moved = stage.attack("half_sent_requests", connections=30, most=30, growth=40 * MIB, warm_up=0.7)
+    outcomes, moved = stage.attack(flood, connections=30, most=30, growth=40 * MIB, warm_up=0.7)
     over = ended(outcomes)
     assert len(over) >= 10 and set(moved) == {"memory"} and moved["memory"] >= len(over)
     text = "the server's memory for half-sent requests and unread answers is used up"

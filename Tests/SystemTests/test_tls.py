@@ -1,6 +1,7 @@
 """TLS against real clients: grpcio, curl, openssl and mid itself."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import pytest
 
 from certificates import Certificates
 from load import assert_increasing, assert_unique
-from programs import run_mid, wait_until
+from programs import BINARY, clean_environment, run_mid, wait_until
 from stubs import generate_id, id_pb2, make_id
 from test_start_and_stop import ended
 
@@ -349,6 +350,55 @@ def test_mid_next_with_tls_and_with_a_certificate(secured, certificates):
         result = run_mid("next", "--server", f"localhost:{secured.port}", *arguments)
         assert (result.returncode, result.stdout) == (1, ""), result.stderr
         assert words in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
+
+
+def test_mid_bench_with_tls_and_with_a_certificate(secured, certificates):
+    own = ["--cert", certificates.pem("client"), "--key", certificates.key("client")]
+    wants = "MID_GRPC_TLS_CLIENT_CA" in secured.settings
+    trust = ["--ca", certificates.pem("ca"), *(own if wants else [])]
+    # By name, which may lead to two addresses, and by address.
+    for host in ("localhost", "127.0.0.1"):
+        arguments = ["-c", 3, "-m", 8, "-n", 2000, "--json"]
+        result = run_mid("bench", "--server", f"{host}:{secured.port}", *trust, *arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        report = json.loads(result.stdout)
+        assert (report["calls"], report["good"]) == (2000, True), report
+    result = run_mid("bench", "--server", f"localhost:{secured.port}", *trust, "--batch", 100, "--stream", "-n", 500)
+    assert result.returncode == 0 and "50,000, all positive, distinct, in order" in result.stdout, result.stdout
+    for words, arguments in [
+        ("is not for ids.example", [*trust, "--server-name", "ids.example"]),
+        ("is not trusted", ["--tls", *(own if wants else [])]),
+        ("is this a gRPC server's port?", []),
+        *([("wants a client certificate", ["--ca", certificates.pem("ca")])] if wants else []),
+    ]:
+        result = run_mid("bench", "--server", f"localhost:{secured.port}", "-n", 1, *arguments)
+        assert (result.returncode, result.stdout) == (1, ""), result.stderr
+        assert words in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
+
+
+def test_mid_bench_comes_back_to_a_server_with_tls(mid, certificates):
+    """A server that is killed and started again: new handshakes, until one succeeds; each connection comes back once."""
+    settings = certificates.settings()
+    server = mid(settings=settings, credentials=credentials(certificates)).start()
+    arguments = ["--ca", certificates.pem("ca"), "-c", "4", "-m", "4", "--duration", "6", "--timeout", "10", "--json"]
+    bench = subprocess.Popen(
+        [BINARY, "bench", "--server", f"localhost:{server.port}", *arguments],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: server.metric("id_generate_total", mode="snowflake") > 1000, 20, "calls")
+        server.process.kill()
+        server.start()
+        wait_until(lambda: server.metric("mid_rpc_connections") >= 4, 20, "all connections are back")
+        output, _ = bench.communicate(timeout=60)
+    finally:
+        bench.kill()
+    report = json.loads(output)
+    assert report["calls"] > 1000 and report["id_checks"]["duplicates"] == 0, report
+    assert report["connections_lost"] == 4, report
 
 
 def test_mid_next_says_that_a_server_has_no_tls(mid):

@@ -25,6 +25,7 @@ struct BenchCommand: AsyncParsableCommand {
         mid bench --batch 1000
         mid bench --rate 50000                   (latency counts from when a call was due)
         mid bench --table                        (the Go original's benchmark and table)
+        mid bench --server ids.example --tls     (each new connection is a handshake; it is not timed)
 
       The ids are used up. Ctrl-C ends the run early and still prints its result. docs/benchmarking.md says how to \
       read it.
@@ -33,8 +34,7 @@ struct BenchCommand: AsyncParsableCommand {
       """
   )
 
-  @Option(help: ArgumentHelp("The server's gRPC address.", valueName: "host:port"))
-  var server = HostPort(host: "127.0.0.1", port: 50_051)
+  @OptionGroup var client: ClientOptions
 
   @Option(help: "The kind of ids. Default: snowflake, with --tag segment.")
   var mode: ModeArgument?
@@ -112,14 +112,14 @@ struct BenchCommand: AsyncParsableCommand {
     try require((0.001...3_600).contains(self.timeout), "--timeout takes 0.001 to 3600 seconds.")
     try require((1...1_000_000).contains(self.checkMemory), "--check-memory takes 1 to 1000000 MiB.")
     try require((1...1024).contains(self.threads ?? 1), "--threads takes 1 to 1024.")
-    try require(self.server.port > 0, "--server takes a port from 1 to 65535.")
     if self.table {
       let isFixed =
         self.mode == nil && !isOurs && self.connections == nil && self.inFlight == nil && self.rate == nil
         && self.calls == nil && !self.stream
       try require(
         isFixed,
-        "--table fixes what is called: it goes with --server, --duration, --method, --timeout, --check, --json.")
+        "--table fixes what is called: it goes with --server and TLS, --duration, --method, --timeout, --check, --json."
+      )
     }
   }
 
@@ -184,7 +184,8 @@ struct BenchCommand: AsyncParsableCommand {
   /// Makes the run, or those of the table, one after the other.
   private func results(_ interruption: BenchInterruption, isWatched: Bool) async throws -> [BenchResult] {
     let plans = self.table ? BenchTable.plans(self.plan) : [self.plan]
-    let dialer = BenchDialer(server: self.server, timeout: TimeAmount(.seconds(self.timeout)))
+    let dialer = try BenchDialer(
+      server: self.client.server, tls: self.client.security, timeout: TimeAmount(.seconds(self.timeout)))
     var results: [BenchResult] = []
     for plan in plans where !interruption.isInterrupted {
       let label = self.table ? "\(plan.mode.rawValue) \(plan.inFlight)  " : ""

@@ -21,12 +21,21 @@ final class BenchConnectionHandler: ChannelInboundHandler {
     self.machine = ClientConnectionStateMachine(template: lane.template, calls: lane.plan.inFlight)
   }
 
+  func handlerAdded(context: ChannelHandlerContext) {
+    // Behind TLS it comes when the handshake is done.
+    if context.channel.isActive { self.begin(context) }
+  }
+
   func channelActive(context: ChannelHandlerContext) {
+    self.begin(context)
+    context.fireChannelActive()
+  }
+
+  private func begin(_ context: ChannelHandlerContext) {
     self.context = context
     self.lane.opened(self)
     self.machine.open(output: &self.output)
     self.flush()
-    context.fireChannelActive()
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {

@@ -71,7 +71,7 @@ struct BenchRun {
   /// Makes the lanes and spreads them over the event loops.
   private func crews(on group: MultiThreadedEventLoopGroup) async throws -> [LoopBound<Crew>] {
     let template = try RequestTemplate(
-      path: self.plan.path, authority: self.dialer.server.description, isSecure: self.dialer.isSecure,
+      path: self.plan.path, authority: self.dialer.authority, isSecure: self.dialer.isSecure,
       isUnary: !self.plan.isStream, message: self.plan.message)
     let shared = HighestID()
     let loops = Array(group.makeIterator())

@@ -4,7 +4,6 @@ import NIOCore
 import NIOHPACK
 import NIOHTTP2
 import NIOPosix
-import NIOSSL
 
 #if canImport(Darwin)
   import Darwin
@@ -22,7 +21,7 @@ struct RPCClient: Sendable {
   private typealias Multiplexer = NIOHTTP2Handler.AsyncStreamMultiplexer<Void>
 
   private let address: HostPort
-  private let tls: ClientTLS?
+  private let tls: SecuredClient?
   private let channel: any Channel
   private let multiplexer: Multiplexer
   private let goAway: GoAwayReason
@@ -37,40 +36,25 @@ struct RPCClient: Sendable {
     maximumMessageLength: Int = defaultMaximumMessageLength
   ) async throws(RPCStatus) -> RPCClient {
     let goAway = GoAwayReason()
-    let context = try tls.map { tls throws(RPCStatus) in try tls.context() }
-    let name = tls?.name(for: address.host)
+    let secured = try tls.map { tls throws(RPCStatus) in try SecuredClient(tls, host: address.host) }
     do {
-      let (channel, multiplexer, secured) = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+      let (channel, multiplexer, handshake) = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
         .connectTimeout(TimeAmount(timeout))
         .channelOption(.tcpOption(.tcp_nodelay), value: 1)
         .connect(host: address.host, port: address.port) { channel in
           channel.eventLoop.makeCompletedFuture {
-            let secured = channel.eventLoop.makePromise(of: Void.self)
-            if let context {
-              do {
-                let pipeline = channel.pipeline.syncOperations
-                try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: name))
-                try pipeline.addHandler(
-                  TLSHandshakeHandler(
-                    name: name ?? address.host, expectedName: name, timeout: TimeAmount(timeout), promise: secured))
-              } catch {
-                secured.fail(error)
-                throw error
-              }
-            } else {
-              secured.succeed()
-            }
+            let handshake = try secured?.secure(channel, timeout: TimeAmount(timeout))
             let multiplexer = try channel.pipeline.syncOperations.configureAsyncHTTP2Pipeline(mode: .client) { stream in
               // A server may not open streams to us; push is off.
               stream.close()
             }
             try channel.pipeline.syncOperations.addHandler(GoAwayHandler(goAway))
-            return (channel, multiplexer, secured.futureResult)
+            return (channel, multiplexer, handshake)
           }
         }
-      try await secured.get()
+      try await handshake?.get()
       return RPCClient(
-        address: address, tls: tls, channel: channel, multiplexer: multiplexer, goAway: goAway,
+        address: address, tls: secured, channel: channel, multiplexer: multiplexer, goAway: goAway,
         maximumMessageLength: maximumMessageLength)
     } catch {
       throw RPCStatus(.unavailable, "can't connect to \(address): \(Self.reason(error))")

@@ -10,6 +10,8 @@ final class TLSHandshakeHandler: ChannelInboundHandler {
   private let name: String
   private let expectedName: String?
   private var promise: EventLoopPromise<Void>?
+  /// Fulfilled when the handshake is done and the certificate is the right one, failed with a ``Failure``.
+  let done: EventLoopFuture<Void>
   private var timer: Scheduled<Void>?
   private let timeout: TimeAmount
 
@@ -23,7 +25,11 @@ final class TLSHandshakeHandler: ChannelInboundHandler {
     self.expectedName = expectedName
     self.timeout = timeout
     self.promise = promise
+    self.done = promise.futureResult
   }
+
+  /// Fails ``done`` for a handler that enters no pipeline.
+  func abandon(_ error: any Error) { self.finish { $0.fail(error) } }
 
   /// Why there is no connection, in words.
   struct Failure: Error, CustomStringConvertible {
