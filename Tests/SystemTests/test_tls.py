@@ -368,7 +368,7 @@ def test_mid_bench_with_tls_and_with_a_certificate(secured, certificates):
     for words, arguments in [
         ("is not for ids.example", [*trust, "--server-name", "ids.example"]),
         ("is not trusted", ["--tls", *(own if wants else [])]),
-        ("is this a gRPC server's port?", []),
+        ("one without TLS (--tls)?", []),
         *([("wants a client certificate", ["--ca", certificates.pem("ca")])] if wants else []),
     ]:
         result = run_mid("bench", "--server", f"localhost:{secured.port}", "-n", 1, *arguments)

@@ -13,7 +13,8 @@ final class BenchConnectionHandler: ChannelInboundHandler {
   /// Whether the server's settings have come.
   private(set) var wasReady = false
   private var isLeaving = false
-  private var failure: (any Error)?
+  /// What broke the connection, where something is known.
+  private(set) var failure: (any Error)?
 
   /// Creates a connection of `lane`, on the lane's event loop.
   init(lane: BenchLane) {

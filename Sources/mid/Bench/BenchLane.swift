@@ -246,7 +246,10 @@ final class BenchLane {
     self.connections.removeAll { $0 === connection }
     self.idle.removeAll { $0.connection === connection }
     guard self.isReady else {
-      self.readyPromise.fail(RPCStatus(.unavailable, "it closed the connection at once; is this a gRPC server's port?"))
+      // With TLS 1.3 a server judges our certificate only after our part of the handshake is done.
+      let hint = self.template.isSecure ? "" : ", and one without TLS (--tls)"
+      let closed = "it closed the connection at once; is this a gRPC server's port\(hint)?"
+      self.readyPromise.fail(connection.failure ?? RPCStatus(.unavailable, closed))
       return
     }
     if self.current === connection {

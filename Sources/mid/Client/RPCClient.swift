@@ -128,6 +128,7 @@ struct RPCClient: Sendable {
     case let error as NIOConnectionError:
       if let single = error.connectionErrors.first { return self.reason(single.error) }
       return "the name \(error.host) can't be resolved; look at --server"
+    case let status as RPCStatus: return status.message
     case let error as IOError: return "\(String(cString: strerror(error.errnoCode))); is `mid serve` running there?"
     case ChannelError.connectTimeout(let amount):
       return "no connection within \(amount.text); is `mid serve` running there, and no firewall between?"

@@ -12,6 +12,8 @@ struct RequestTemplate: Sendable {
   private let bytes: [UInt8]
   /// Where the DATA frame begins.
   private let dataOffset: Int
+  /// Whether the connection has TLS.
+  let isSecure: Bool
   /// Whether a call is one request, so that its DATA ends the stream.
   let isUnary: Bool
   /// The DATA frame's contents: a gRPC message with its prefix.
@@ -41,6 +43,7 @@ struct RequestTemplate: Sendable {
     prefix.writeInteger(UInt8(0))
     prefix.writeInteger(UInt32(message.count))
     self.body = Array(prefix.readableBytesView) + message
+    self.isSecure = isSecure
     self.isUnary = isUnary
     var frames = ByteBuffer()
     frames.writeFrameHeader(
