@@ -21,6 +21,7 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONT
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 MAKE_ID = "/pb.IDMaker/MakeIDService"
 BATCH = "/mid.v1.IDService/GenerateBatch"
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 STREAM = "/mid.v1.IDService/StreamIDs"
 
 
@@ -316,7 +317,7 @@ def half_sent_requests():
 def unread_replies():
     """Calls without end from somebody who reads none of the replies: a socket that fills up."""
     block, body = head(BATCH), batch("segment", 1)
-    return steps(400_000, lambda n: call(2 * n + 1, body, block), 200, WIDE)
+    return steps(400_000, lambda n: call(2 * n + 1, body, block), 1000, WIDE)
 
 
 @flood
@@ -368,9 +369,10 @@ def half_sent_messages():
 
 @flood
 def unread_messages():
-    """Messages without end on one call from somebody who reads none of the replies."""
-    before = WIDE + frame(HEADERS, END_HEADERS, 1, head(STREAM)) + frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0x3FFF_FFFF))
-    return repeated(400_000, frame(DATA, 0, 1, batch("segment", 1)), before, size=200)
+    """Messages without end on one call, each with a far larger reply, from somebody who reads none of them."""
+    before = WIDE + frame(HEADERS, END_HEADERS, 1, head(REFLECTION)) + frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0x3FFF_FFFF))
+    name = b"mid.v1.IDService"
+    return repeated(400_000, frame(DATA, 0, 1, message(b"\x22" + bytes([len(name)]) + name)), before)
 
 
 @flood

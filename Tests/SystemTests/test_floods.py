@@ -224,10 +224,10 @@ def test_replies_that_no_window_lets_leave_are_given_up_in_time(stage, flood):
 
 @pytest.mark.parametrize("flood", ["unread_replies", "unread_messages"])
 def test_a_peer_that_reads_nothing_is_not_read_from_and_closed_in_time(stage, flood):
-    outcomes, moved = stage.attack(flood, seconds=3.0, connections=4, most=4, pace=0.02, reads=False)
-    # Its sockets are full after some thousand calls; nothing more is read then, so nothing more is sent.
-    assert set(moved) == {"stuck"} and moved["stuck"] >= 4
-    assert len(ended(outcomes)) >= 4
+    outcomes, moved = stage.attack(flood, seconds=5.0, connections=1, most=1, pace=0.02, reads=False)
+    # Its socket takes some megabytes; then nothing more is read from it either, and it is closed a second later.
+    assert set(moved) == {"stuck"} and moved["stuck"] >= 1
+    assert len(ended(outcomes)) >= 1
     assert all(each["sent"] < 16 * MIB for each in outcomes)
 
 
