@@ -175,6 +175,15 @@ struct ConnectionRuleTests {
     #expect(peer.machine.openStreams == 0)
   }
 
+  @Test func `does not judge the length of a request that its head refuses`() throws {
+    var peer = try Peer.established()
+    let unknown = Peer.head(path: "/no/thing", extra: [("content-length", "7")])
+    #expect(try peer.send(peer.call(1, fields: unknown)).trailersOnlyStatus == "12")
+    let other = Peer.head(type: "text/plain", extra: [("content-length", "7")])
+    try peer.expect(
+      peer.call(3, fields: other), gives: [.headers(stream: 3, fields: [":status": "415"], end: true)])
+  }
+
   @Test func `tells a stream that was left out from one that is over`() throws {
     for (stream, code) in [(1, .protocolError), (3, .protocolError), (5, .streamClosed)] as [(UInt32, HTTP2ErrorCode)] {
       var peer = try Peer.established()
@@ -274,6 +283,14 @@ struct ConnectionRuleTests {
     failing.dispatcher.answer = { _ in (.failure(RPCStatus(.notFound)), []) }
     for index in 0..<200 { _ = try failing.send(window + failing.call(UInt32(2 * index + 1))) }
     #expect(!failing.machine.isClosed)
+    var later = try Peer.established(limits: limits)
+    later.dispatcher.answer = { _ in (.later, []) }
+    for index in 0..<200 where !later.machine.isClosed {
+      let stream = UInt32(2 * index + 1)
+      _ = try later.send(window + later.call(stream))
+      _ = try later.fail(stream, RPCStatus(.notFound))
+    }
+    #expect(!later.machine.isClosed)
     for fields in [Peer.head(path: "/no/thing"), Peer.head(method: "GET")] {
       var refused = try Peer.established(limits: limits)
       var last: [SeenFrame] = []
@@ -287,9 +304,14 @@ struct ConnectionRuleTests {
   @Test func `is not ended by frames that come slowly`() throws {
     var limits = RPCLimits()
     limits.maxUnproductiveFrames = 50
+    limits.maxResets = 5
     var peer = try Peer.established(limits: limits)
-    for _ in 0..<10 {
+    for round in 0..<10 {
       for _ in 0..<40 { _ = try peer.send(Peer.window(0, 1)) }
+      for index in 0..<4 {
+        let stream = UInt32(8 * round + 2 * index + 1)
+        _ = try peer.send(peer.headers(stream) + Peer.frame(FrameType.resetStream, 0, stream, [0, 0, 0, 8]))
+      }
       peer.machine.refillBudget()
     }
     #expect(!peer.machine.isClosed)
@@ -306,6 +328,8 @@ struct ConnectionRuleTests {
         .goAway(last: 0x7fff_ffff, .noError), .ping(ConnectionStateMachine.drainPing, ack: false),
       ])
     _ = try peer.send(peer.call(3))
+    let other = Peer.frame(FrameType.ping, FrameFlags.ack, 0, [UInt8](repeating: 0, count: 8))
+    try peer.expect(other, gives: [], "the answer to another PING says nothing")
     let pong = Peer.frame(
       FrameType.ping, FrameFlags.ack, 0,
       withUnsafeBytes(of: ConnectionStateMachine.drainPing.bigEndian) { Array($0) })

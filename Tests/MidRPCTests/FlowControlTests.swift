@@ -34,6 +34,11 @@ struct FlowControlTests {
     for stream in [1, 3, 5] as [UInt32] { #expect(self.data(seen, stream).count == 30_005) }
     for case .data(_, let bytes, _) in seen { #expect(bytes.count <= 16_384) }
     #expect(peer.machine.openStreams == 0)
+    // Small ones use it up as well, to the byte; HEADERS and trailers do not.
+    var many = try Peer.established()
+    many.dispatcher.answer = { _ in (.message, [UInt8](repeating: 1, count: 1_000)) }
+    let replies = try many.send((0..<100).flatMap { many.call(UInt32(2 * $0 + 1)) })
+    #expect(replies.reduce(0) { if case .data(_, let bytes, _) = $1 { $0 + bytes.count } else { $0 } } == 65_535)
   }
 
   @Test func `goes on with other streams where one is blocked`() throws {
@@ -65,6 +70,21 @@ struct FlowControlTests {
     try peer.expect(Peer.window(3, 0), gives: [.reset(stream: 3, .protocolError)])
     _ = try peer.send(Peer.window(5, 1000))
     try peer.expect(Peer.setting(SettingID.initialWindowSize, 0x7fff_ffff), ends: .flowControlError)
+  }
+
+  @Test func `may grow to 2^31-1 bytes, and not by one more`() throws {
+    var stream = try Peer.established()
+    try stream.expect(stream.headers(1) + Peer.window(1, 0x7fff_ffff - 65_535), gives: [])
+    try stream.expect(Peer.window(1, 1), gives: [.reset(stream: 1, .flowControlError)])
+    var connection = try Peer.established()
+    try connection.expect(Peer.window(0, 0x7fff_ffff - 65_535), gives: [])
+    try connection.expect(Peer.window(0, 1), ends: .flowControlError)
+    var settings = try Peer.established()
+    _ = try settings.send(settings.headers(1) + Peer.window(1, 1000))
+    try settings.expect(Peer.setting(SettingID.initialWindowSize, 0x7fff_ffff - 1000), gives: [.settingsAck])
+    try settings.expect(
+      Peer.setting(SettingID.initialWindowSize, 0x7fff_ffff - 999),
+      gives: [.goAway(last: 1, .flowControlError)], "and is not acknowledged")
   }
 
   @Test func `uses the peer's larger frames`() throws {

@@ -152,6 +152,33 @@ struct StreamingCallTests {
     let given = seen.compactMap { if case .window(1, let count) = $0 { Int(count) } else { nil } }
     #expect(given == [sent], "all that was used comes back once all is served")
     #expect(peer.machine.bufferedBytes == 0)
+    let owed = peer.machine.receiveWindow + peer.machine.receiveCredit
+    #expect(owed == peer.machine.limits.connectionWindow, "the connection's too")
+  }
+
+  @Test func `gets back of its window what is answered, and not what is half-sent`() throws {
+    var peer = try self.open()
+    peer.dispatcher.answer = { _ in (.message, []) }
+    let message = Peer.message([UInt8](repeating: 1, count: 995))
+    let many = [UInt8]([[UInt8]](repeating: message, count: 16).joined())
+    let first = try peer.send(Peer.data(1, many) + Peer.data(1, many))
+    #expect(!first.contains { if case .window(1, _) = $0 { true } else { false } }, "more than half is left")
+    let seen = try peer.send(Peer.data(1, message + message.prefix(500)))
+    #expect(seen.last == .window(stream: 1, 33_000))
+    #expect(peer.machine.bufferedBytes == 500)
+  }
+
+  @Test func `is not taken further than the connection's window`() throws {
+    var peer = try Peer.established()
+    _ = try peer.send(Peer.setting(SettingID.initialWindowSize, 0x7fff_ffff))
+    peer.dispatcher.answer = { _ in (.message, [UInt8](repeating: 1, count: 9_995)) }
+    let messages = Self.messages([[UInt8]](repeating: [], count: 10))
+    var seen = try peer.send(peer.headers(1, fields: Self.path) + Peer.data(1, messages, end: true))
+    func bytes() -> Int { seen.reduce(0) { if case .data(1, let data, _) = $1 { $0 + data.count } else { $0 } } }
+    #expect(bytes() == 65_535)
+    #expect(peer.dispatcher.calls.count == 7)
+    seen += try peer.send(Peer.window(0, 34_465))
+    #expect(bytes() == 100_000 && seen.last == Self.closed)
   }
 
   @Test func `holds to its content-length`() throws {
@@ -162,6 +189,10 @@ struct StreamingCallTests {
       let seen = try peer.send(Peer.data(1, Self.messages([[2]]), end: true))
       #expect(seen.last == (isRight ? Self.closed : .reset(stream: 1, .protocolError)), "\(length)")
     }
+    var over = try Peer.established()
+    _ = try over.send(over.headers(1, fields: Self.path + [("content-length", "5")]))
+    try over.expect(
+      Peer.data(1, Self.messages([[1]])), gives: [.reset(stream: 1, .protocolError)], "at once, not at its end")
   }
 
   @Test func `takes turns with others when the output is large`() throws {

@@ -198,6 +198,34 @@ struct TLSTests {
     }
   }
 
+  // With an RSA key the suites without ECDHE could be agreed on; the last is what RFC 9113, 9.2.2 asks for.
+  @Test func `offers no other suites where the key is RSA`() async throws {
+    try self.files.openssl(
+      "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", "10", "-subj", "/CN=localhost",
+      "-addext", "subjectAltName=DNS:localhost", "-keyout", "suites.key", "-out", "suites.pem")
+    try await self.withServer(self.settings("suites")) { _, address, _, _ in
+      let suites = [
+        ("AES128-GCM-SHA256", false), ("AES256-GCM-SHA384", false), ("AES128-SHA", false),
+        ("ECDHE-RSA-AES128-SHA", false), ("ECDHE-RSA-AES128-GCM-SHA256", true),
+      ]
+      for (suite, isOffered) in suites {
+        var agreed: String?
+        do {
+          let client = try await self.connect(address) {
+            $0.maximumTLSVersion = .tlsv12
+            $0.cipherSuites = suite
+            $0.trustRoots = .file(self.files.certificate("suites"))
+          }
+          agreed = client.agreed
+          try await client.channel.close().get()
+        } catch {
+          // Nothing was agreed on.
+        }
+        #expect(agreed == (isOffered ? "h2" : nil), "\(suite)")
+      }
+    }
+  }
+
   @Test(arguments: [[], ["http/1.1"], ["h2c", "h3"]])
   func `closes a connection that does not agree on h2, without a byte of HTTP 2`(protocols: [String]) async throws {
     try await self.withServer(self.settings()) { _, address, observer, _ in

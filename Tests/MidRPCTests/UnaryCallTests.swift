@@ -45,6 +45,28 @@ struct UnaryCallTests {
     #expect(peer.dispatcher.calls.map(\.route) == [0, 0, 0, 1, 1, 0])
   }
 
+  @Test func `is understood anew by the same bytes after others have changed the table, in trailers too`() throws {
+    var peer = try Peer.established()
+    func text(_ text: String) -> [UInt8] { [UInt8(text.utf8.count)] + Array(text.utf8) }
+    func call(_ stream: UInt32, _ block: [UInt8], end: Bool = true) -> [UInt8] {
+      Peer.frame(FrameType.headers, FrameFlags.endHeaders, stream, block)
+        + Peer.data(stream, Peer.message([]), end: end)
+    }
+    let type = [0x0f, 0x10] + text("application/grpc")
+    let other = [0x83, 0x86, 0x44] + text("/test.Echo/Other") + type
+    let reverse = [0x83, 0x86, 0x44] + text("/test.Echo/Reverse") + type
+    // POST, http, and as the path the entry before the newest: Reverse, until one more is added.
+    let same = [0x83, 0x86, 0xbf] + type
+    let end = FrameFlags.endHeaders | FrameFlags.endStream
+    let trailers = Peer.frame(FrameType.headers, end, 9, [0x40] + text("x") + text("y"))
+    _ = try peer.send(call(1, reverse) + call(3, other) + call(5, same) + call(7, same))
+    _ = try peer.send(call(9, same, end: false) + trailers + call(11, same))
+    #expect(peer.dispatcher.calls.map(\.route) == [0, 1, 0, 0, 0, 1])
+    var requests = try Peer.established()
+    _ = try requests.send(call(1, reverse) + call(3, other) + call(5, same) + call(7, other) + call(9, same))
+    #expect(requests.dispatcher.calls.map(\.route) == [0, 1, 0, 1, 1])
+  }
+
   @Test func `of more kinds than the cache keeps is still understood`() throws {
     var peer = try Peer.established()
     for round in 0..<3 {

@@ -105,6 +105,15 @@ struct FrameRuleTests {
     #expect(peer.machine.receiveCredit == 3 + 1 + body.count, "padding counts")
   }
 
+  @Test(arguments: [1, 2, 255] as [UInt8])
+  func `of DATA whose padding is as long as its payload ends the connection`(_ padding: UInt8) throws {
+    var peer = try Peer.established()
+    _ = try peer.send(peer.headers(1))
+    // On an open stream: on an idle one it would be the same error whatever the padding.
+    let payload = [padding] + Self.zeros(Int(padding) - 1)
+    try peer.expect(Peer.frame(FrameType.data, FrameFlags.padded, 1, payload), ends: .protocolError)
+  }
+
   @Test func `of ours has no flag, bit, padding or size that the peer did not allow`() throws {
     var peer = try Peer.established()
     peer.dispatcher.answer = { call in

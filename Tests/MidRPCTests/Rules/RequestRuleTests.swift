@@ -1,4 +1,5 @@
 import NIOCore
+import NIOHPACK
 import Testing
 
 @testable import MidRPC
@@ -145,12 +146,35 @@ struct RequestRuleTests {
       peer.call(7, fields: Peer.head(type: "text/html")),
     ]
     for request in requests {
-      guard case .headers(_, let fields, true)? = try peer.send(request).first else { throw FrameReader.Broken() }
+      var output = ByteBuffer()
+      request.withUnsafeBytes { peer.machine.receive($0, dispatcher: &peer.dispatcher, output: &output) }
+      #expect(try Self.names(output).first == ":status")
+      guard case .headers(_, let fields, true)? = try peer.reader.frames(output).first else {
+        throw FrameReader.Broken()
+      }
       #expect(fields[":status"] != nil && fields.keys.count { $0.hasPrefix(":") } == 1)
       for (name, value) in fields {
         #expect(name == name.lowercased() && !value.hasPrefix(" ") && !value.hasSuffix(" "), "\(name): \(value)")
         #expect(!["connection", "keep-alive", "transfer-encoding", "upgrade", "te"].contains(name))
       }
     }
+    var served = try Peer.established()
+    var output = ByteBuffer()
+    served.call(1).withUnsafeBytes {
+      served.machine.receive($0, dispatcher: &served.dispatcher, output: &output)
+    }
+    #expect(try Self.names(output) == [":status", "content-type"])
+    for case .headers(_, let fields, _) in try served.reader.frames(output) {
+      #expect(fields.keys.allSatisfy { $0 == $0.lowercased() })
+    }
+  }
+
+  /// The names of the fields in the first frame of `output`, in their order.
+  private static func names(_ output: ByteBuffer) throws -> [String] {
+    guard let head = output.getInteger(at: output.readerIndex, as: UInt32.self),
+      var block = output.getSlice(at: output.readerIndex + FrameHeader.size, length: Int(head >> 8))
+    else { throw FrameReader.Broken() }
+    var decoder = HPACKDecoder(allocator: ByteBufferAllocator())
+    return try decoder.decodeHeaders(from: &block).map(\.name)
   }
 }

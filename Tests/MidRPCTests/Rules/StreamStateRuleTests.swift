@@ -106,6 +106,26 @@ struct StreamStateRuleTests {
     try peer.expect(Peer.reset(1) + Peer.reset(1), gives: [], "never RST_STREAM for RST_STREAM")
   }
 
+  @Test func `is known as one that was reset until 64 others were`() throws {
+    var peer = try Peer.established()
+    for index in 0..<65 {
+      let stream = UInt32(2 * index + 1)
+      try peer.expect(
+        peer.headers(stream) + Peer.window(stream, 0), gives: [.reset(stream: stream, .protocolError)])
+    }
+    try peer.expect(Peer.data(3, [1]) + peer.headers(3, end: true), gives: [])
+    try peer.expect(Peer.data(1, [1]), gives: [.reset(stream: 1, .streamClosed)])
+  }
+
+  @Test func `is known as left out in the last eight gaps`() throws {
+    let cases: [(UInt32, HTTP2ErrorCode)] = [(1, .streamClosed), (5, .protocolError), (33, .protocolError)]
+    for (stream, code) in cases {
+      var peer = try Peer.established()
+      for index in 0..<9 { _ = try peer.send(peer.call(UInt32(4 * index + 3))) }
+      try peer.expect(peer.headers(stream), ends: code, "stream \(stream)")
+    }
+  }
+
   @Test func `of any state has its DATA counted for the connection`() throws {
     for state in [.open, .halfClosed, .closedByEnd, .closedByPeer, .closedByUs, .leftOut] as [State] {
       var (peer, stream) = try self.peer(state)
