@@ -52,10 +52,10 @@ struct ServeCommand: AsyncParsableCommand {
       print(Settings.helpText)
       return
     }
-    let configuration = try self.load()
-    Self.raiseFileLimit()
+    var configuration = try self.load()
     LineLogHandler.bootstrap(level: configuration.log.level, format: configuration.log.format)
     let logger = Logger(label: "mid")
+    Self.fitFileLimit(&configuration, logger)
     let registry = PrometheusRegistry()
     let location = configuration.store.location
     let kind = if case .sqlite = location { "sqlite" } else { "mysql" }
@@ -68,7 +68,8 @@ struct ServeCommand: AsyncParsableCommand {
         at: location, password: configuration.store.password?.reveal(), connections: configuration.store.connections,
         timeout: configuration.store.timeout, observer: ServerMetrics.storeObserver(registry, kind: kind))
       let server = MidServer(configuration: configuration, store: store, registry: registry, logger: logger)
-      try await server.run { self.announce($0, location, configuration.grpc.tls) }
+      let tls = configuration.grpc.tls
+      try await server.run { self.announce($0, location, tls) }
     } catch let error as ConfigurationErrors {
       // Files that settings name, looked at only now.
       Self.tell(error)
@@ -106,12 +107,28 @@ struct ServeCommand: AsyncParsableCommand {
     for line in errors.errors { FileHandle.standardError.write(Data("Error: \(line)\n".utf8)) }
   }
 
-  /// Lets the process open as many files, sockets among them, as the system allows it to.
-  private static func raiseFileLimit() {
+  /// Lets the process open as many files, sockets among them, as the system allows it to, and takes no more connections
+  /// than that leaves room for: one more would hang instead of being refused, and so would the store and the metrics.
+  private static func fitFileLimit(_ configuration: inout ServerConfiguration, _ logger: Logger) {
     var limit = rlimit()
-    guard getrlimit(Self.fileLimit, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
-    limit.rlim_cur = limit.rlim_max
-    _ = setrlimit(Self.fileLimit, &limit)
+    guard getrlimit(Self.fileLimit, &limit) == 0 else { return }
+    if limit.rlim_cur < limit.rlim_max {
+      limit.rlim_cur = limit.rlim_max
+      guard setrlimit(Self.fileLimit, &limit) == 0, getrlimit(Self.fileLimit, &limit) == 0 else { return }
+    }
+    let loops = ProcessInfo.processInfo.activeProcessorCount
+    // The store, the files, the event loops' own, and those who scrape the metrics.
+    let kept = UInt64(configuration.store.connections + 4 * max(loops, configuration.grpc.eventLoops) + 64)
+    let files = UInt64(limit.rlim_cur)
+    let most = Int(clamping: max(1, files > kept ? files - kept : 1))
+    guard most < configuration.grpc.maxConnections else { return }
+    logger.warning(
+      "this process may open fewer files than grpc.max_connections asks for",
+      metadata: [
+        "files": "\(files)", "grpc.max_connections": "\(configuration.grpc.maxConnections)", "connections": "\(most)",
+        "advice": "raise the limit: ulimit -n, or LimitNOFILE of systemd",
+      ])
+    configuration.grpc.maxConnections = most
   }
 
   #if canImport(Glibc)

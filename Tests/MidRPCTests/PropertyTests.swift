@@ -188,6 +188,21 @@ struct PropertyTests {
     }
   }
 
+  /// Numbers that all want one slot, as only a client that means harm leaves out; at any power of two.
+  @Test(arguments: [2, 64, 4096, 1 << 16, 1 << 20])
+  func `the table of streams stays quick whatever numbers are left out`(stride: UInt32) {
+    var table = StreamTable()
+    for number in 0..<1000 as Range<UInt32> {
+      var stream = StreamState()
+      stream.id = number * stride + 1
+      table.insert(stream)
+    }
+    let farthest = (0..<1000 as Range<UInt32>).map { table.distance(of: $0 * stride + 1) ?? .max }.max() ?? .max
+    #expect(farthest < 64, "\(farthest) slots from its home")
+    for number in 0..<1000 as Range<UInt32> { if let slot = table.find(number * stride + 1) { table.remove(at: slot) } }
+    #expect(table.count == 0 && table.displaced == 0)
+  }
+
   @Test func `the table of streams gives its memory back when it is empty`() {
     var table = StreamTable()
     func fill(_ count: UInt32) {

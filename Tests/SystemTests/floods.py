@@ -21,6 +21,8 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONT
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 MAKE_ID = "/pb.IDMaker/MakeIDService"
 BATCH = "/mid.v1.IDService/GenerateBatch"
+# The DATA of reflection's answer to a name of 60,000 bytes that it does not know.
+ECHO_BYTES = 60_047
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 STREAM = "/mid.v1.IDService/StreamIDs"
 
@@ -365,6 +367,64 @@ def half_sent_messages():
     """As half_sent_requests, on calls of many messages."""
     block, data = head(STREAM), b"\x00\x00\x00\xff\xff" + bytes(15_995)
     return [frame(HEADERS, END_HEADERS, 2 * n + 1, block) + frame(DATA, 0, 2 * n + 1, data) for n in range(60)]
+
+
+def in_frames(stream, body, end=False):
+    """DATA frames of the usual size."""
+    parts = [body[first : first + 16_384] for first in range(0, len(body), 16_384)]
+    return b"".join(
+        frame(DATA, END_STREAM if end and part is parts[-1] else 0, stream, part) for part in parts
+    )
+
+
+def long_field(number, length):
+    """A field that no message has, of so many bytes."""
+    return bytes([number << 3 | 2]) + integer_field(0, length)[1:] + bytes(length)
+
+
+@flood
+def rests_of_messages():
+    """A long message on each of many calls, and one byte of the next."""
+    block = head(STREAM)
+    fields = b"\x0a\x07segment" + integer_field(3, 1) + long_field(15, 65_000)
+    body = message(fields) + b"\x00"
+    return steps(
+        900, lambda n: frame(HEADERS, END_HEADERS, 2 * n + 1, block) + in_frames(2 * n + 1, body), 2, WIDE
+    )
+
+
+@flood
+def rests_of_replies():
+    """A long reply to each of many calls, of which the last byte may not leave."""
+    block, name = head(REFLECTION), b"x" * 60_000
+    body = message(b"\x22" + integer_field(0, len(name))[1:] + name)
+    return steps(
+        900,
+        lambda n: frame(HEADERS, END_HEADERS, 2 * n + 1, block) + in_frames(2 * n + 1, body),
+        2,
+        frame(SETTINGS, payload=setting(4, ECHO_BYTES - 1)) + WIDE,
+    )
+
+
+@flood
+def pause_and_break():
+    """Replies that are too many for one turn, and then a frame that ends the connection."""
+    name = b"mid.v1.IDService"
+    one = message(b"\x22" + bytes([len(name)]) + name)
+    opened_wide = WIDE + frame(HEADERS, END_HEADERS, 1, head(REFLECTION)) + frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0x3FFF_FFFF))
+    return [opened_wide + frame(DATA, 0, 1, one * 700) + b"\x00\x40\x01\x00\x00\x00\x00\x00\x01"]
+
+
+@flood
+def colliding_streams():
+    """Half-open calls whose numbers all want one place in a table of a power of two."""
+    return steps(900, lambda n: frame(HEADERS, END_HEADERS, 4096 * n + 1, HEAD), 100)
+
+
+@flood
+def stream_message_that_trickles():
+    before = frame(HEADERS, END_HEADERS, 1, head(STREAM))
+    return [before, *(frame(DATA, 0, 1, bytes([each])) for each in b"\x00\x00\x00\x10\x00" + bytes(60))]
 
 
 @flood

@@ -69,6 +69,12 @@ class Stage:
         with open(f"/proc/{self.server.process.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu(self):
+        """Seconds of CPU that the server has spent."""
+        with open(f"/proc/{self.server.process.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def ends(self):
         """How many connections the server has ended, by reason."""
         name = "mid_rpc_connections_ended_total"
@@ -80,6 +86,12 @@ class Stage:
 
     def settle(self):
         wait_until(self.is_quiet, 10, "no connection and no held byte is left")
+
+    def assert_rests(self):
+        """A server that nobody calls does next to nothing."""
+        before = self.cpu()
+        time.sleep(0.3)
+        assert self.cpu() - before <= 0.1, "the server works although nobody calls"
 
     def run(self, flood, port, seconds, meanwhile=None, **options):
         """The careful caller beside one attack: what it saw, and what became of the attacker's connections."""
@@ -120,6 +132,7 @@ class Stage:
                 done.set()
                 watcher.join()
             self.settle()
+            self.assert_rests()
             moved = {reason: count - ends.get(reason, 0) for reason, count in self.ends().items()}
             tries.append((alone, beside))
             print(
@@ -240,6 +253,50 @@ def test_connections_that_do_not_begin_are_closed_in_time(stage, flood):
     assert all(0.9 <= each["seconds"] <= 6 for each in over), over
 
 
+@pytest.mark.parametrize("flood", ["rests_of_messages", "rests_of_replies"])
+def test_what_is_left_of_long_messages_does_not_keep_their_memory(stage, flood):
+    held = []
+
+    def watch(_):
+        wait_until(lambda: stage.server.metric("mid_rpc_held_bytes") >= 900, 10, "a byte of each call is held")
+        held.extend([stage.server.metric("mid_rpc_held_bytes"), stage.memory()])
+
+    stage.run(flood, stage.server.port, 0.2, connections=1, most=1)
+    stage.settle()
+    before = stage.memory()
+    _, outcomes = stage.run(
+        flood, stage.server.port, 8.0, connections=1, most=1, pace=0.002, meanwhile=watch
+    )
+    grown = held[1] - before
+    print(f"{flood}: {held[0] / 1024:.0f} KiB are held and told, memory grew by {grown / MIB:.1f} MiB")
+    # 50 MiB of messages or more, of which a byte each is left.
+    assert outcomes[0]["sent"] + outcomes[0]["received"] > 45 * MIB
+    assert held[0] <= 2 * MIB and grown <= 16 * MIB
+    stage.settle()
+
+
+def test_a_connection_that_is_ended_while_its_output_is_large_costs_nothing_more(stage):
+    start, waited = time.monotonic() + 0.1, {}
+
+    def watch(_):
+        time.sleep(max(0.0, start + 0.3 - time.monotonic()))
+        before = stage.cpu()
+        time.sleep(0.5)
+        waited["cpu"] = stage.cpu() - before
+
+    stage.attacker.ask("attack", flood="pause_and_break", port=stage.server.port, start=start, seconds=0.25, pace=0.05)
+    watch(start)
+    outcome = stage.attacker.answer()[0]
+    assert outcome["goaway"] == [6, "a frame of 16385 bytes; at most 16384 are taken"], outcome
+    assert waited["cpu"] <= 0.1, waited
+    stage.settle()
+
+
+def test_streams_that_want_one_place_are_served_like_others(stage):
+    outcomes, moved = stage.attack("colliding_streams", connections=4, most=4)
+    assert (ended(outcomes), moved) == ([], {})
+
+
 @pytest.mark.parametrize("flood", ["frame_that_trickles", "header_block_that_trickles"])
 def test_connections_that_trickle_a_frame_are_ended_in_time(stage, flood):
     outcomes, moved = stage.attack(flood, seconds=2.2, connections=50, most=50, pace=0.1)
@@ -248,8 +305,9 @@ def test_connections_that_trickle_a_frame_are_ended_in_time(stage, flood):
     assert {str(each["goaway"]) for each in over} == {str([CALM, TRICKLE])}
 
 
-def test_a_message_that_trickles_is_refused_in_time(stage):
-    outcomes, moved = stage.attack("message_that_trickles", seconds=2.2, connections=50, most=50, pace=0.1)
+@pytest.mark.parametrize("flood", ["message_that_trickles", "stream_message_that_trickles"])
+def test_a_message_that_trickles_is_refused_in_time(stage, flood):
+    outcomes, moved = stage.attack(flood, seconds=2.2, connections=50, most=50, pace=0.1)
     assert (ended(outcomes), moved) == ([], {})
     # A status, and RST_STREAM with NO_ERROR for what is still to come of the request.
     assert [(each["kinds"].get("1"), each["kinds"].get("3:0")) for each in outcomes] == [(1, 1)] * 50

@@ -1,5 +1,6 @@
 """Starting with what is wrong, starting without the database, and stopping under load."""
 
+import signal
 import socket
 import subprocess
 import threading
@@ -8,6 +9,7 @@ import time
 import grpc
 import pytest
 
+import floods
 from load import assert_increasing, assert_unique
 from programs import run_mid, wait_until
 from rawhttp2 import RawConnection, message
@@ -249,3 +251,38 @@ def test_version_and_help_are_worth_reading():
     for command in ([], ["serve"], ["next"], ["tag"]):
         text = run_mid(*command, "--help")
         assert text.returncode == 0 and len(text.stdout.splitlines()) > 5, command
+
+
+def test_answers_that_were_promised_wait_for_clients_that_are_slow_to_read(mid):
+    """SIGTERM finds more answers than the sockets take, and clients that begin to read four seconds later."""
+    server = mid().start()
+    block, name = floods.head(floods.REFLECTION), b"mid.v1.IDService"
+    body = floods.message(b"\x22" + bytes([len(name)]) + name)
+    clients = []
+    # With the last of them the server has stopped reading; of the others it has read all.
+    for count in (2000, 2200, 2400, 2600, 4000):
+        client = socket.socket()
+        clients.append(client)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(floods.PREFACE + floods.frame(floods.SETTINGS) + floods.WIDE)
+        client.sendall(b"".join(floods.call(2 * number + 1, body, block) for number in range(count)))
+    time.sleep(1)
+    method = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    promised = server.metric("mid_rpc_calls_total", method=method, code="OK")
+    assert promised > 5000
+    server.process.signal(signal.SIGTERM)
+    time.sleep(4)
+    ends = 0
+    for client in clients:
+        with client:
+            client.settimeout(10)
+            incoming, farewells = floods.Incoming(), 0
+            while data := client.recv(1 << 20):
+                for kind, flags, _, _ in incoming.take(data):
+                    ends += kind == floods.HEADERS and flags & floods.END_STREAM
+                    farewells += kind == floods.GOAWAY
+            assert farewells >= 1, "a connection ended without GOAWAY"
+    assert ends >= promised, f"{ends} of {promised} answers came"
+    assert server.process.process.wait(15) == 0

@@ -60,10 +60,7 @@ extension ConnectionStateMachine {
       // A request that is refused anyway is read to its end and thrown away.
       try self.countUnproductive()
     } else if !data.isEmpty {
-      self.streams[slot].hasBody = true
-      self.bodies[streamID, default: MessageBuffer()].append(data)
-      self.bufferedBytes += data.count
-      self.receiveCredit -= data.count
+      self.keep(data, of: slot)
     }
     if self.streams[slot].isStreaming {
       return try self.receiveMessages(
@@ -80,6 +77,21 @@ extension ConnectionStateMachine {
       }
       try self.refuseWhereStuck(dispatcher: &dispatcher, output: &output)
     }
+  }
+
+  private mutating func keep(_ data: UnsafeRawBufferPointer, of slot: Int) {
+    let streamID = self.streams[slot].id
+    // The time that a message takes counts from its first byte; those that trickle in after it do not move it.
+    if !self.streams[slot].hasBody && self.streams[slot].isStreaming { self.streams[slot].movedAt = self.now }
+    self.streams[slot].hasBody = true
+    var body = MessageBuffer()
+    swap(&body, &self.bodies[streamID, default: MessageBuffer()])
+    self.bodyMemory -= body.memory
+    body.append(data)
+    self.bodyMemory += body.memory
+    swap(&body, &self.bodies[streamID, default: MessageBuffer()])
+    self.bufferedBytes += data.count
+    self.receiveCredit -= data.count
   }
 
   /// Makes room where half-sent requests have used the connection's window up.
@@ -133,6 +145,7 @@ extension ConnectionStateMachine {
     self.streams[slot].hasBody = false
     let body = self.bodies.removeValue(forKey: self.streams[slot].id) ?? MessageBuffer()
     self.bufferedBytes -= body.count
+    self.bodyMemory -= body.memory
     self.receiveCredit += body.count
     return body
   }

@@ -27,8 +27,10 @@ extension ConnectionStateMachine {
     self.streams[slot].isHeld = true
     self.streams[slot].hasSentHeaders = true
     self.streams[slot].movedAt = self.now
-    self.held[streamID] = HeldResponse(data: data, endsCall: endsCall)
+    let response = HeldResponse(data: data, endsCall: endsCall)
+    self.held[streamID] = response
     self.heldBytes += dataLength
+    self.heldMemory += response.memory
     if self.owesTableUpdate && dataStart > start { self.writeTableUpdate(at: start, to: &output) }
     self.takeTurn(slot, output: &output)
   }
@@ -58,7 +60,8 @@ extension ConnectionStateMachine {
         continue
       }
       let length = min(room, response.data.readableBytes)
-      if let part = response.data.readSlice(length: length) {
+      self.heldMemory -= response.memory
+      if let part = response.take(length) {
         output.writeFrameHeader(length: length, type: FrameType.data, flags: 0, streamID: streamID)
         output.writeImmutableBuffer(part)
       }
@@ -70,6 +73,7 @@ extension ConnectionStateMachine {
         self.finishHeld(slot, endsCall: response.endsCall, output: &output)
       } else {
         self.held[streamID] = response
+        self.heldMemory += response.memory
         self.streams[slot].isInTurn = self.streams[slot].sendWindow > 0
         if self.streams[slot].isInTurn { self.heldOrder.append(streamID) }
       }
@@ -97,6 +101,7 @@ extension ConnectionStateMachine {
     let stream = self.streams[slot]
     if stream.isHeld, let response = self.held.removeValue(forKey: stream.id) {
       self.heldBytes -= response.data.readableBytes
+      self.heldMemory -= response.memory
     }
     if stream.isInTurn { self.heldOrder.removeAll { $0 == stream.id } }
     self.streams.remove(at: slot)

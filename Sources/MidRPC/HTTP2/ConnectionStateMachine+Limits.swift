@@ -57,9 +57,10 @@ extension ConnectionStateMachine {
     self.lastPing = self.now
   }
 
-  /// Bytes that the connection holds of requests and responses that can't move on yet.
+  /// Bytes of memory that the connection takes for requests and responses that can't move on yet.
   var memory: Int {
-    self.bufferedBytes + self.heldBytes + self.leftover.count + (self.openBlock?.block.count ?? 0)
+    self.bodyMemory + self.heldMemory + (self.leftover.isEmpty ? 0 : self.leftover.capacity)
+      + (self.openBlock?.block.capacity ?? 0)
   }
 
   /// Whether something waits that ``endStuck(olderThan:dispatcher:output:)`` may have to end.
@@ -68,8 +69,9 @@ extension ConnectionStateMachine {
   /// Whether the peer has left a frame or a header block unfinished for longer than `age` nanoseconds. Bytes that trickle
   /// in do not move that time. Input that waits for our own output to leave is not held against the peer.
   func hasUnfinishedInput(olderThan age: UInt64) -> Bool {
+    if self.isPaused { return false }
     if let open = self.openBlock, self.now &- open.since > age { return true }
-    return !self.leftover.isEmpty && !self.isPaused && self.now &- self.unfinishedSince > age
+    return !self.leftover.isEmpty && self.now &- self.unfinishedSince > age
   }
 
   /// Ends calls that stand still: requests that do not come whole, and responses that the peer does not take, for longer

@@ -20,7 +20,6 @@ extension ConnectionStateMachine {
     _ streamID: UInt32, bytes: Int, isLast: Bool, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) throws(ConnectionFault) {
     guard let slot = self.streams.find(streamID) else { return }
-    self.streams[slot].movedAt = self.now
     if self.streams[slot].contentLength >= 0 {
       // Counted down to 0 at the end.
       self.streams[slot].contentLength -= Int32(clamping: bytes)
@@ -65,6 +64,7 @@ extension ConnectionStateMachine {
     var body = MessageBuffer()
     if self.streams[found].hasBody { swap(&body, &self.bodies[streamID, default: MessageBuffer()]) }
     let before = body.count
+    let memoryBefore = body.memory
     var last = Step.wait
     serving: while true {
       guard output.readableBytes <= RPCLimits.maxOutputBurst else {
@@ -84,6 +84,7 @@ extension ConnectionStateMachine {
     // The stream is gone where its response could not be kept.
     let slot = self.streams.find(streamID)
     let left = slot == nil ? 0 : body.count
+    self.bodyMemory += (left > 0 ? body.memory : 0) - memoryBefore
     self.bufferedBytes -= before - left
     self.receiveCredit += before - left
     guard let slot else { return }

@@ -41,6 +41,19 @@ struct ConnectionStateMachine {
     var data: ByteBuffer
     /// Whether the trailers follow.
     var endsCall: Bool
+
+    /// What it takes in memory, in bytes: at most four times what it holds, and a little.
+    var memory: Int { self.data.storageCapacity }
+
+    /// Takes the next bytes. What is left moves once it is less than half of what it takes, so that a few bytes that no
+    /// window lets leave do not keep the memory of all.
+    mutating func take(_ length: Int) -> ByteBuffer? {
+      let part = self.data.readSlice(length: length)
+      if self.data.readableBytes * 2 < self.data.storageCapacity {
+        self.data = ByteBuffer(bytes: self.data.readableBytesView)
+      }
+      return part
+    }
   }
 
   let limits: RPCLimits
@@ -70,6 +83,8 @@ struct ConnectionStateMachine {
   /// Messages that have not come whole, or not had their turn, by stream.
   var bodies: [UInt32: MessageBuffer] = [:]
   var bufferedBytes = 0
+  /// What they take in memory.
+  var bodyMemory = 0
 
   /// What we let the peer send on the connection, and what we owe it of that: together with the bytes that are buffered,
   /// always the whole window.
@@ -82,6 +97,8 @@ struct ConnectionStateMachine {
   var peerMaxFrameSize = 16_384
   var held: [UInt32: HeldResponse] = [:]
   var heldBytes = 0
+  /// What they take in memory.
+  var heldMemory = 0
   /// Those of them that only the connection's window holds back, in the order of their turns.
   var heldOrder: [UInt32] = []
   /// Calls of many messages that may go on, in the order of their turns.
@@ -169,10 +186,15 @@ struct ConnectionStateMachine {
     var input: [UInt8] = []
     swap(&input, &self.leftover)
     let used = input.withUnsafeBytes { self.consume($0, dispatcher: &dispatcher, output: &output) }
-    input.removeFirst(used)
     if used > 0 { self.unfinishedSince = self.now }
+    guard self.phase != .closed else { return }
     // A large frame's memory is not kept once the frame is gone.
-    if self.phase != .closed && (!input.isEmpty || input.capacity <= 1024) { self.leftover = input }
+    if input.capacity > 1024 && (input.count - used) * 2 < input.capacity {
+      self.leftover = Array(input[used...])
+    } else {
+      input.removeFirst(used)
+      self.leftover = input
+    }
   }
 
   /// Deals with all complete frames, or with as many as the output has room for; returns how many bytes that were.
@@ -191,15 +213,16 @@ struct ConnectionStateMachine {
         self.phase = .awaitingSettings
       }
       while bytes.count - offset >= FrameHeader.size {
+        // Looked at before the frame is, so that a frame that ends the connection is not dealt with before its turn.
+        guard !self.isPaused, output.readableBytes <= RPCLimits.maxOutputBurst else {
+          self.isPaused = true
+          break
+        }
         let frame = FrameHeader(bytes, at: offset)
         guard frame.length <= RPCLimits.maxFrameSize else {
           throw ConnectionFault(.frameSizeError, "a frame of \(frame.length) bytes; at most 16384 are taken")
         }
         guard bytes.count - offset - FrameHeader.size >= frame.length else { break }
-        guard output.readableBytes <= RPCLimits.maxOutputBurst else {
-          self.isPaused = true
-          break
-        }
         let start = offset + FrameHeader.size
         offset = start + frame.length
         try self.process(
@@ -274,11 +297,14 @@ struct ConnectionStateMachine {
     self.streams = StreamTable()
     self.bodies = [:]
     self.bufferedBytes = 0
+    self.bodyMemory = 0
     self.held = [:]
     self.heldBytes = 0
+    self.heldMemory = 0
     self.heldOrder = []
     self.ready = []
     self.leftover = []
     self.openBlock = nil
+    self.isPaused = false  // No input waits any more.
   }
 }

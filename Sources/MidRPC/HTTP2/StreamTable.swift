@@ -35,7 +35,10 @@ struct StreamState {
 ///
 /// Client streams are odd and grow by two, so `id / 2` spreads perfectly: as long as no stream lives so long that the
 /// numbers have come round the table, every stream stands at its home and opening, finding and closing one touches one
-/// slot. The table doubles as it fills, up to four times the connection's stream limit. An empty one that is large is given
+/// slot. A client that leaves numbers out so that all want one slot, or keeps streams for long, has its numbers hashed
+/// from then on, by a multiplier that it does not know.
+///
+/// The table doubles as it fills, up to four times the connection's stream limit. An empty one that is large is given
 /// back at once, one of middle size at ``trim()``.
 struct StreamTable {
   private static let smallest = 8
@@ -47,6 +50,13 @@ struct StreamTable {
   private(set) var count = 0
   /// How many streams do not stand at their home. While there is none, nobody has to move when one is removed.
   private(set) var displaced = 0
+  /// Whether homes are hashed, since streams stood too far from them.
+  private var isHashed = false
+
+  /// How far from its home a stream may stand before numbers are hashed.
+  private static let farthest = 16
+  /// Odd, and not to be guessed.
+  private static let multiplier = UInt32.random(in: 0 ... .max) | 1
 
   /// How many slots there are, 48 bytes each.
   var capacity: Int { self.slots.count }
@@ -57,7 +67,15 @@ struct StreamTable {
   }
 
   @inline(__always)
-  private func home(_ id: UInt32) -> Int { Int(id >> 1) & self.mask }
+  private func home(_ id: UInt32) -> Int {
+    self.isHashed ? self.hashedHome(id) : Int(id >> 1) & self.mask
+  }
+
+  /// The upper bits of the product: multiply-shift hashing (Dietzfelbinger and others, 1997).
+  @inline(never)
+  private func hashedHome(_ id: UInt32) -> Int {
+    Int((id >> 1 &* Self.multiplier) >> UInt32(self.mask.leadingZeroBitCount - 32)) & self.mask
+  }
 
   /// The slot of stream `id`, or nil. Valid until the next insertion or removal.
   @inline(__always)
@@ -71,6 +89,11 @@ struct StreamTable {
     }
   }
 
+  /// How far stream `id` stands from its home, or nil.
+  func distance(of id: UInt32) -> Int? {
+    self.find(id).map { ($0 &- self.home(id)) & self.mask }
+  }
+
   @inline(__always)
   subscript(slot: Int) -> StreamState {
     get { self.slots[slot] }
@@ -82,8 +105,10 @@ struct StreamTable {
   @inline(__always)
   mutating func insert(_ stream: StreamState) {
     if self.count * 2 >= self.slots.count { self.resize(to: self.slots.count * 2) }
-    self.place(stream)
     self.count += 1
+    guard self.place(stream) > Self.farthest, !self.isHashed else { return }
+    self.isHashed = true
+    self.resize(to: self.slots.count)
   }
 
   /// Removes the stream in `slot`, and moves those that had to give way to it back.
@@ -128,13 +153,15 @@ struct StreamTable {
     }
   }
 
+  /// Puts a stream where there is room; returns how far from its home that is.
   @inline(__always)
-  private mutating func place(_ stream: StreamState) {
+  private mutating func place(_ stream: StreamState) -> Int {
     let home = self.home(stream.id)
     var slot = home
     while self.slots[slot].id != 0 { slot = (slot + 1) & self.mask }
     self.slots[slot] = stream
     if slot != home { self.displaced += 1 }
+    return (slot &- home) & self.mask
   }
 
   @inline(never)
@@ -143,6 +170,6 @@ struct StreamTable {
     self.slots = ContiguousArray(repeating: StreamState(), count: capacity)
     self.mask = capacity - 1
     self.displaced = 0
-    for stream in old where stream.id != 0 { self.place(stream) }
+    for stream in old where stream.id != 0 { _ = self.place(stream) }
   }
 }

@@ -30,6 +30,9 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   private var lastRead: NIODeadline
   private var unwritableSince: NIODeadline?
   private var pingSentAt: NIODeadline?
+  // What is left to send on a connection that is closing, and since when it has been as much.
+  private var leavingBytes = 0
+  private var leavingSince: NIODeadline
   private let opened: NIODeadline
   private let endOfAge: NIODeadline?
 
@@ -58,6 +61,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     self.refilledAt = now
     self.lastRead = now
     self.burstStart = now
+    self.leavingSince = now
     // Connections that were opened together do not end together.
     self.endOfAge = timeouts.age.map { now + .nanoseconds(Int64(Double($0.nanoseconds) * .random(in: 0.9...1.1))) }
   }
@@ -103,7 +107,11 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// A peer that does not read what it is sent is not read from either, so that a connection's memory stays bounded.
   func read(context: ChannelHandlerContext) {
-    if context.channel.isWritable && !self.machine.isPaused { context.read() } else { self.heldRead = true }
+    if context.channel.isWritable && !self.machine.isPaused || self.machine.isClosed {
+      context.read()
+    } else {
+      self.heldRead = true
+    }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -145,6 +153,11 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       self.isClosing = true
       if let fault = self.machine.fault { self.tellEnd(fault.code == .enhanceYourCalm ? .flood : .protocolError) }
       self.closeAfterPeer(context)
+      // What is still to come is read and thrown away.
+      if self.heldRead && self.machine.isClosed {
+        self.heldRead = false
+        context.read()
+      }
     }
   }
 
@@ -175,8 +188,8 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// Tells the common account what this connection holds, and ends it where that is too much.
   private func account(_ context: ChannelHandlerContext) {
-    // What the socket does not take counts as well.
-    let unsent = self.unwritableSince == nil ? 0 : Self.unsentBytes(context.channel)
+    // What the socket does not take counts as well. Below NIO's watermark, 64 KiB, it is only looked at now and then.
+    let unsent = Self.unsentBytes(context.channel)
     let held = self.machine.memory + unsent
     let isAllowed = self.memory.move(from: self.heldMemory, to: held)
     self.heldMemory = held
@@ -199,11 +212,19 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// Closes the connection so that the peer still reads what was sent last: our side first, the rest a moment later.
   ///
-  /// Closing at once with unread input in the socket would make the kernel send RST, and the peer lose the GOAWAY.
+  /// Closing at once with unread input in the socket would make the kernel send RST, and the peer lose the GOAWAY. Answers
+  /// that were promised have as long as any that a peer does not take; whoever broke a rule has only that moment.
   private func closeAfterPeer(_ context: ChannelHandlerContext) {
     let channel = context.channel
-    channel.close(mode: .output, promise: nil)
-    self.eventLoop.scheduleTask(in: self.timeouts.linger) { channel.close(promise: nil) }
+    let (eventLoop, linger) = (self.eventLoop, self.timeouts.linger)
+    let close: @Sendable () -> Void = { channel.close(promise: nil) }
+    guard self.machine.fault == nil else {
+      channel.close(mode: .output, promise: nil)
+      eventLoop.scheduleTask(in: linger, close)
+      return
+    }
+    // Our side is closed once all has left.
+    channel.close(mode: .output).whenComplete { _ in eventLoop.scheduleTask(in: linger, close) }
   }
 
   private func drain(_ context: ChannelHandlerContext) {
@@ -279,8 +300,9 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   }
 
   private func checkTime() {
-    guard let context = self.context, !self.isClosing else { return }
+    guard let context = self.context else { return }
     let now = self.eventLoop.now
+    guard !self.isClosing else { return self.checkLeaving(context, now) }
     self.machine.now = now.uptimeNanoseconds
     if now - self.refilledAt >= .seconds(15) {
       self.refilledAt = now
@@ -300,12 +322,24 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
         dispatcher: &dispatcher, output: &self.output)
       return self.flush(context)
     }
+    if Self.unsentBytes(context.channel) > 0 || self.heldMemory != self.machine.memory { self.account(context) }
     if self.machine.hasCallsUnderWay {
       var dispatcher = Dispatcher(handler: self)
       self.machine.endStuck(olderThan: stuck, dispatcher: &dispatcher, output: &self.output)
       self.flush(context)
     }
     self.checkQuiet(context, now)
+  }
+
+  /// Ends a connection whose last answers nobody takes.
+  private func checkLeaving(_ context: ChannelHandlerContext, _ now: NIODeadline) {
+    let unsent = Self.unsentBytes(context.channel)
+    if unsent != self.leavingBytes { self.leavingSince = now }
+    self.leavingBytes = unsent
+    if unsent > 0, now - self.leavingSince >= self.timeouts.stuck {
+      self.tellEnd(.stuck)
+      context.close(promise: nil)
+    }
   }
 
   /// Why the connection has to end at once: nobody reads there any more, or ever did.

@@ -88,6 +88,8 @@ public struct RPCCall {
 public enum RPCConnectionEnd: String, Sendable, Hashable, CaseIterable {
   /// There were as many connections as there may be.
   case connectionLimit = "connection_limit"
+  /// There were as many TLS handshakes under way as there may be.
+  case handshakeLimit = "handshake_limit"
   /// The peer broke a rule of HTTP/2.
   case protocolError = "protocol_error"
   /// The peer sent more of something than the limits allow.

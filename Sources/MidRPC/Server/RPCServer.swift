@@ -24,13 +24,15 @@ public final class RPCServer: Sendable {
   ///   - methods: what it serves. Paths must differ.
   ///   - group: the event loops; connections are spread over them. Stays the caller's to shut down.
   ///   - maxConnections: how many connections may be open at once; one more is closed as soon as it is accepted.
+  ///   - maxHandshakes: how many TLS handshakes may be under way at once, as each takes memory and time of its own; a
+  ///     connection more is closed as soon as it is accepted.
   ///   - maxMemory: bytes that all connections together may hold of requests and responses that can't move on. Beyond
   ///     it, connections that hold more than their share are ended.
   ///   - limits: what one connection may ask for.
   ///   - timeouts: how long the server waits for its peers.
   ///   - observer: is told of connections and answered calls.
   public init(
-    methods: [RPCMethod], group: any EventLoopGroup, maxConnections: Int = 10_000,
+    methods: [RPCMethod], group: any EventLoopGroup, maxConnections: Int = 10_000, maxHandshakes: Int = 1000,
     maxMemory: Int = 256 * 1024 * 1024, limits: RPCLimits = RPCLimits(), timeouts: RPCTimeouts = RPCTimeouts(),
     observer: (any RPCObserver)? = nil
   ) {
@@ -40,7 +42,7 @@ public final class RPCServer: Sendable {
     self.limits = limits
     self.timeouts = timeouts
     self.observer = observer
-    self.connections = ConnectionRegistry(limit: maxConnections)
+    self.connections = ConnectionRegistry(limit: maxConnections, handshakes: maxHandshakes)
     self.memory = RPCMemory(limit: maxMemory, connections: maxConnections)
   }
 
@@ -59,9 +61,13 @@ public final class RPCServer: Sendable {
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.allowRemoteHalfClosure, value: false)
       .childChannelInitializer { channel in
-        guard self.connections.add(channel) else {
-          self.observer?.connectionEnded(by: .connectionLimit)
+        switch self.connections.add(channel, hasHandshake: tls != nil) {
+        case .taken: break
+        case .full(let reason):
+          self.observer?.connectionEnded(by: reason)
           return channel.close()
+        // Accepted before the listener closed; none of its calls was taken.
+        case .stopping: return channel.close()
         }
         return channel.eventLoop.makeCompletedFuture {
           let handler = RPCConnectionHandler(
@@ -70,7 +76,10 @@ public final class RPCServer: Sendable {
           let pipeline = channel.pipeline.syncOperations
           if let tls {
             try pipeline.addHandler(NIOSSLServerHandler(context: tls.current))
-            try pipeline.addHandler(TLSGate(handler: handler, timeouts: self.timeouts, observer: self.observer))
+            try pipeline.addHandler(
+              TLSGate(
+                handler: handler, timeouts: self.timeouts, observer: self.observer,
+                handshakes: self.connections.handshakes))
           } else {
             try pipeline.addHandler(handler)
           }
@@ -97,7 +106,7 @@ public final class RPCServer: Sendable {
       return listener
     }
     if let listener { _ = await listener.close().asResult() }
-    for channel in self.connections.all {
+    for channel in self.connections.stop() {
       channel.pipeline.fireUserInboundEventTriggered(RPCConnectionHandler.DrainEvent())
     }
     let timer = self.group.any().scheduleTask(in: grace) {
@@ -119,28 +128,54 @@ extension EventLoopFuture where Value: Sendable {
 final class ConnectionRegistry: Sendable {
   private struct State {
     var channels: [ObjectIdentifier: any Channel] = [:]
+    var isStopping = false
     var waiters: [CheckedContinuation<Void, Never>] = []
   }
 
   private let limit: Int
+  private let handshakeLimit: Int
   private let state = Mutex(State())
+  /// How many TLS handshakes are under way.
+  let handshakes = HandshakeCount()
 
-  init(limit: Int) { self.limit = limit }
+  init(limit: Int, handshakes: Int) {
+    self.limit = limit
+    self.handshakeLimit = handshakes
+  }
 
   var count: Int { self.state.withLock { $0.channels.count } }
 
   var all: [any Channel] { self.state.withLock { Array($0.channels.values) } }
 
-  /// Takes a connection in until it closes; false when the limit is reached.
-  func add(_ channel: any Channel) -> Bool {
-    let isTaken = self.state.withLock { state in
-      guard state.channels.count < self.limit else { return false }
+  /// What became of a connection that was accepted.
+  enum Admission: Equatable {
+    case taken
+    case full(RPCConnectionEnd)
+    case stopping
+  }
+
+  /// Takes a connection in until it closes, where there is room and the server goes on.
+  ///
+  /// - Parameter hasHandshake: whether a TLS handshake comes first. With several event loops a few more than the limit may
+  ///   be let in at the same moment.
+  func add(_ channel: any Channel, hasHandshake: Bool) -> Admission {
+    let admission: Admission = self.state.withLock { state in
+      if state.isStopping { return .stopping }
+      guard state.channels.count < self.limit else { return .full(.connectionLimit) }
+      guard !hasHandshake || self.handshakes.value < self.handshakeLimit else { return .full(.handshakeLimit) }
       state.channels[ObjectIdentifier(channel)] = channel
-      return true
+      return .taken
     }
-    guard isTaken else { return false }
-    channel.closeFuture.whenComplete { _ in self.remove(channel) }
-    return true
+    if admission == .taken { channel.closeFuture.whenComplete { _ in self.remove(channel) } }
+    return admission
+  }
+
+  /// Takes no more connections in, and tells those that there are: each is either among them or was not taken in.
+  func stop() -> [any Channel] {
+    self.state.withLock { state in
+      state.isStopping = true
+      return Array(state.channels.values)
+    }
   }
 
   private func remove(_ channel: any Channel) {
@@ -163,4 +198,13 @@ final class ConnectionRegistry: Sendable {
       if isEmpty { continuation.resume() }
     }
   }
+}
+
+/// How many TLS handshakes are under way.
+final class HandshakeCount: Sendable {
+  private let count = Atomic<Int>(0)
+
+  var value: Int { self.count.load(ordering: .relaxed) }
+  func begin() { self.count.add(1, ordering: .relaxed) }
+  func end() { self.count.subtract(1, ordering: .relaxed) }
 }

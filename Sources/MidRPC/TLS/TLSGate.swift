@@ -14,18 +14,26 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
   private let handler: RPCConnectionHandler
   private var timer: Scheduled<Void>?
   private var isOver = false
+  private let handshakes: HandshakeCount
 
   /// Creates a gate.
   ///
-  /// - Parameter handler: the connection's handler. Made when the connection is accepted, as its time for the first
-  ///   request counts from then.
-  init(handler: RPCConnectionHandler, timeouts: RPCTimeouts, observer: (any RPCObserver)?) {
+  /// - Parameters:
+  ///   - handler: the connection's handler. Made when the connection is accepted, as its time for the first request counts
+  ///     from then.
+  ///   - handshakes: counts this one while the gate stands.
+  init(
+    handler: RPCConnectionHandler, timeouts: RPCTimeouts, observer: (any RPCObserver)?,
+    handshakes: HandshakeCount
+  ) {
+    self.handshakes = handshakes
     self.handler = handler
     self.timeouts = timeouts
     self.observer = observer
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
+    self.handshakes.begin()
     let context = NIOLoopBound(context, eventLoop: context.eventLoop)
     let gate = NIOLoopBound(self, eventLoop: context.value.eventLoop)
     self.timer = context.value.eventLoop.scheduleTask(in: self.timeouts.firstRequest) {
@@ -37,6 +45,7 @@ final class TLSGate: ChannelInboundHandler, RemovableChannelHandler {
   func handlerRemoved(context: ChannelHandlerContext) {
     self.timer?.cancel()
     self.timer = nil
+    self.handshakes.end()
   }
 
   /// Kept back: the connection begins for its handler when the handshake is done.

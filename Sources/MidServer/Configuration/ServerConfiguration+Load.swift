@@ -65,7 +65,8 @@ extension ServerConfiguration {
           certificate: try settings(Settings.grpcTLSCertificate), key: try settings(Settings.grpcTLSKey),
           clientCA: try settings(Settings.grpcTLSClientCA),
           clientCertificates: try settings(Settings.grpcTLSClientCertificates),
-          minimumVersion: try settings(Settings.grpcTLSMinimumVersion))),
+          minimumVersion: try settings(Settings.grpcTLSMinimumVersion),
+          maxHandshakes: try settings(Settings.grpcTLSMaxHandshakes))),
       metricsAddress: try settings(Settings.metricsAddress),
       snowflake: Snowflake(
         workerID: try settings(Settings.workerID), datacenterID: try settings(Settings.datacenterID),

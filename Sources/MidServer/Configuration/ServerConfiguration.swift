@@ -74,6 +74,8 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var clientCertificates: RPCTLS.ClientCertificates
     /// `grpc.tls.minimum_version`.
     package var minimumVersion: RPCTLS.Version
+    /// `grpc.tls.max_handshakes`.
+    package var maxHandshakes: Int
   }
 
   /// Snowflake ids.

@@ -98,6 +98,12 @@ package enum Settings {
     "grpc.tls.minimum_version", .tlsVersion, default: "1.2",
     help: "The least version of TLS that clients may use.")
 
+  static let grpcTLSMaxHandshakes = Setting(
+    "grpc.tls.max_handshakes", .integer(1...1_000_000), default: "1000",
+    help:
+      "How many TLS handshakes may be under way at once, about 55 KiB each; more connections are closed as they come."
+  )
+
   static let metricsAddress = Setting(
     "metrics.address", .addressOrOff, default: "127.0.0.1:9190", flag: "--metrics",
     help: "Where GET /metrics answers Prometheus, or off.")
@@ -172,6 +178,7 @@ package enum Settings {
     grpcPingMinInterval, grpcPingStrikes, grpcFirstRequestTimeout, grpcStuckTimeout, grpcKeepaliveInterval,
     grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge, grpcReflection,
     grpcTLSCertificate, grpcTLSKey, grpcTLSClientCA, grpcTLSClientCertificates, grpcTLSMinimumVersion,
+    grpcTLSMaxHandshakes,
     metricsAddress, workerID, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,

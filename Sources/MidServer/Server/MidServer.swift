@@ -183,7 +183,8 @@ package struct MidServer {
     let loops = settings.eventLoops > 0 ? settings.eventLoops : System.coreCount
     let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
     let server = RPCServer(
-      methods: methods, group: group, maxConnections: settings.maxConnections, maxMemory: settings.maxMemoryBytes,
+      methods: methods, group: group, maxConnections: settings.maxConnections,
+      maxHandshakes: settings.tls.maxHandshakes, maxMemory: settings.maxMemoryBytes,
       limits: RPCLimits(settings), timeouts: RPCTimeouts(settings), observer: metrics)
     metrics.collect(rpc: server)
     // Some of the grace time is left for giving back what is left.

@@ -23,11 +23,25 @@ extension ConnectionStateMachine {
       try require(self.leftover.count < FrameHeader.size + RPCLimits.maxFrameSize, "a whole frame was left lying")
       try require(self.ready.isEmpty, "calls that may go on were left lying: \(self.ready)")
     }
-    let memory = self.bufferedBytes + self.heldBytes + self.leftover.count + (self.openBlock?.block.count ?? 0)
+    try self.checkMemory()
+  }
+
+  /// What is taken is what is told, and not much more than what is held.
+  private func checkMemory() throws(Finding) {
+    let bodies = self.bodies.values.reduce(0) { $0 + $1.memory }
+    let held = self.held.values.reduce(0) { $0 + $1.data.storageCapacity }
+    let input = (self.leftover.isEmpty ? 0 : self.leftover.capacity) + (self.openBlock?.block.capacity ?? 0)
+    let memory = bodies + held + input
     try require(self.memory == memory, "memory is \(memory), told as \(self.memory)")
+    let (inBodies, inHeld) = (self.bufferedBytes, self.heldBytes)
+    try require(bodies <= 4 * inBodies + 128 * self.bodies.count, "\(inBodies) bytes of requests take \(bodies)")
+    try require(held <= 4 * inHeld + 64 * self.held.count, "\(inHeld) bytes of responses take \(held)")
+    let most = 2 * (self.leftover.count + (self.openBlock?.block.count ?? 0)) + 2048
+    try require(input <= most, "\(most) bytes of input take \(input)")
   }
 
   private func checkClosed() throws(Finding) {
+    try require(!self.isPaused && self.memory == 0, "a closed connection waits for something")
     try require(self.streams.count == 0, "streams in a closed connection")
     try require(self.bodies.isEmpty && self.bufferedBytes == 0, "requests in a closed connection")
     try require(self.held.isEmpty && self.heldBytes == 0, "responses in a closed connection")
