@@ -1,6 +1,5 @@
-"""TLS against real clients: grpcio, curl, openssl and mid itself."""
+"""TLS: handshakes, certificates and their reload, with openssl, grpcio and mid itself. Clients: test_tls_clients.py."""
 
-import asyncio
 import json
 import os
 import re
@@ -14,9 +13,9 @@ import grpc
 import pytest
 
 from certificates import Certificates
-from load import assert_increasing, assert_unique
+from load import assert_unique
 from programs import BINARY, clean_environment, run_mid, wait_until
-from stubs import generate_id, id_pb2, make_id
+from stubs import make_id
 from test_start_and_stop import ended
 
 # A skipped test is a failure where everything is to be there.
@@ -56,32 +55,6 @@ def s_client(server, *arguments, protocols="h2", stdin=""):
     return result.stdout + result.stderr
 
 
-def test_grpcio_calls_one_after_the_other(secured):
-    with secured.channel() as channel:
-        one = make_id(channel)
-        ids = [one("snowflake", timeout=5) for _ in range(1000)]
-        segments = [generate_id(channel)("segment", timeout=5) for _ in range(100)]
-    assert_increasing(ids, "snowflake")
-    assert segments == list(range(1, 101))
-
-
-def test_grpcio_200_calls_at_once(secured):
-    async def run():
-        options = [("grpc.enable_http_proxy", 0)]
-        async with grpc.aio.secure_channel(secured.address, secured.credentials, options=options) as channel:
-            call = channel.unary_unary(
-                "/pb.IDMaker/MakeIDService",
-                request_serializer=id_pb2.IDRequest.SerializeToString,
-                response_deserializer=id_pb2.IDResponse.FromString,
-            )
-            answers = await asyncio.gather(*(call(id_pb2.IDRequest(mode="segment"), timeout=20) for _ in range(200)))
-            return [answer.id for answer in answers]
-
-    ids = asyncio.run(run())
-    assert len(ids) == 200
-    assert_unique(ids)
-
-
 @pytest.mark.parametrize("client", [None, "strange-client"])
 def test_a_client_without_a_good_certificate_gets_no_id(mid, certificates, client):
     server = mid(
@@ -106,30 +79,6 @@ def test_optional_certificates_are_checked_when_given(mid, certificates):
     server.credentials = credentials(certificates, "strange-client")
     with server.channel() as channel, pytest.raises(grpc.RpcError):
         make_id(channel)("segment", timeout=5)
-
-
-@pytest.mark.skipif(shutil.which("curl") is None and not os.environ.get("CI"), reason="not installed: curl")
-def test_curl_speaks_http2_over_tls(mid, certificates, tmp_path):
-    server = mid(settings=certificates.settings(), credentials=credentials(certificates)).start()
-    body = tmp_path / "request"
-    request = id_pb2.IDRequest(mode="segment").SerializeToString()
-    body.write_bytes(b"\0" + len(request).to_bytes(4, "big") + request)
-    answer = tmp_path / "answer"
-    result = subprocess.run(
-        [
-            *("curl", "-sS", "--http2", "--cacert", certificates.pem("ca"), "--max-time", "20"),
-            *("-H", "content-type: application/grpc", "-H", "te: trailers", "--data-binary", f"@{body}"),
-            *("-o", str(answer), "-D", "-", "-w", "version %{http_version}\n"),
-            f"https://localhost:{server.port}/pb.IDMaker/MakeIDService",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "HTTP/2 200" in result.stdout and "version 2" in result.stdout, result.stdout
-    assert "grpc-status: 0" in result.stdout, result.stdout
-    assert id_pb2.IDResponse.FromString(answer.read_bytes()[5:]).id == 1
 
 
 def test_openssl_agrees_on_h2_with_1_2_and_1_3_and_on_nothing_older(mid, certificates):

@@ -30,7 +30,7 @@ struct BenchCommand: AsyncParsableCommand {
       The ids are used up. Ctrl-C ends the run early and still prints its result. docs/benchmarking.md says how to \
       read it.
 
-      Exit code 1 where a call failed or a promise was broken.
+      Exit code 1 where a call failed, a promise was broken, or --rate was not reached.
       """
   )
 
@@ -162,7 +162,7 @@ struct BenchCommand: AsyncParsableCommand {
         try output.line(self.table ? try BenchJSON.text(table: results) : try BenchJSON.text(results[0]))
       } else if self.table {
         for line in BenchTable.lines(results) { try output.line(line) }
-        for result in results where !result.isGood {
+        for result in results where !result.isGood || result.missed > 0 {
           try output.line("")
           try output.line(BenchReport.heading(result.plan, server: result.server))
           for line in BenchReport.lines(result) { try output.line(line) }
@@ -181,17 +181,22 @@ struct BenchCommand: AsyncParsableCommand {
     }
   }
 
-  /// Makes the run, or those of the table, one after the other.
+  /// Makes the run, or those of the table, one after the other. The table's runs of one mode are checked together, within
+  /// the memory of one.
   private func results(_ interruption: BenchInterruption, isWatched: Bool) async throws -> [BenchResult] {
     let plans = self.table ? BenchTable.plans(self.plan) : [self.plan]
     let dialer = try BenchDialer(
       server: self.client.server, tls: self.client.security, timeout: TimeAmount(.seconds(self.timeout)))
     var results: [BenchResult] = []
-    for plan in plans where !interruption.isInterrupted {
+    var history = IDHistory()
+    for var plan in plans where !interruption.isInterrupted {
+      if plan.mode != results.last?.plan.mode { history = IDHistory() }
+      plan.checkMemory = max(0, plan.checkMemory - history.bytes)
       let label = self.table ? "\(plan.mode.rawValue) \(plan.inFlight)  " : ""
       let run = BenchRun(plan: plan, dialer: dialer, threads: self.threads ?? System.coreCount)
       results.append(
-        try await run.run(interruption: interruption, progress: BenchProgress(isOn: isWatched, label: label)))
+        try await run.run(
+          history: &history, interruption: interruption, progress: BenchProgress(isOn: isWatched, label: label)))
     }
     return results
   }

@@ -94,9 +94,11 @@ final class BenchLane {
 
   /// Makes no more calls; those under way are waited for.
   func stop() {
-    guard let schedule = self.schedule, !schedule.isStopped else { return self.checkDone() }
+    guard self.schedule?.isStopped == false else { return self.checkDone() }
+    // What became due since the last time still goes out where there is room. What then is left found none.
+    if self.plan.rate != nil { self.topUp() }
     let now = self.now
-    self.recorder.record.unsent += schedule.unsent(at: now)
+    for unsent in self.schedule?.unsent(at: now) ?? [] { self.recorder.record.add(unsent) }
     self.schedule?.stop()
     for _ in self.again {
       self.recorder.failed(RPCStatus(.unavailable, "the server ended the connection before it took the call"), at: now)

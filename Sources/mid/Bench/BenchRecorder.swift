@@ -11,7 +11,7 @@ final class BenchRecorder {
 
   /// Everything, once the run is over.
   struct Record: Sendable {
-    /// How long the calls took that went well.
+    /// How long the calls took that went well, and how long those had waited that were due and never made.
     var latency = LatencyRecord()
     /// Calls that failed, by code, with the first message of each.
     var errors: [RPCStatus.Code: Int] = [:]
@@ -26,9 +26,19 @@ final class BenchRecorder {
     /// Connections that were given up because the server was away for too long.
     var givenUp = 0
     /// Calls that were due and never made.
-    var unsent = 0
+    private(set) var unsent = 0
     /// When the last call ended, in nanoseconds of the event loops' clock.
     var lastEnd: UInt64 = 0
+
+    /// Calls that went well.
+    var calls: Int { self.latency.count - self.unsent }
+
+    /// Takes in calls that were due and are never made. They would have taken at least as long as they have waited:
+    /// without them the percentiles would lack just the worst.
+    mutating func add(_ unsent: CallSchedule.Unsent) {
+      self.latency.record(unsent.waited, calls: unsent.calls)
+      self.unsent += unsent.calls
+    }
 
     /// Adds another event loop's.
     mutating func add(_ other: Record) {
@@ -71,6 +81,6 @@ final class BenchRecorder {
   /// Where the run stands.
   var progress: Progress {
     Progress(
-      calls: self.record.latency.count, ids: self.record.ids, errors: self.record.errors.values.reduce(0, +))
+      calls: self.record.calls, ids: self.record.ids, errors: self.record.errors.values.reduce(0, +))
   }
 }

@@ -55,8 +55,10 @@ enum BenchReport {
     }
     if record.unsent > 0 {
       lines.append(
-        self.line("rate", "not reached: \(self.grouped(record.unsent)) calls were due and had not been sent at the end")
-      )
+        self.line(
+          "rate",
+          "not reached: \(self.grouped(record.unsent)) calls were due and had not been sent; "
+            + "they count with the time they had waited"))
     }
     return lines
   }
@@ -75,14 +77,17 @@ enum BenchReport {
       bad.append("WRONG REPLIES: \(self.grouped(broken.malformed)), such as: \(broken.malformedExample ?? "")")
     }
     var good = ["positive"]
+    var distinct: String?
     var notes: [String] = []
     switch result.distinctness {
     case .off: notes.append("not checked: distinct, in order (--check off)")
     case .searched(let ids, let missed, let duplicates, let examples):
       if duplicates > 0 {
         bad.append("TWICE: \(self.grouped(duplicates)), such as \(self.list(examples))")
-      } else {
+      } else if missed == 0 {
         good.append("distinct")
+      } else {
+        distinct = "distinct as far as looked at (\(self.grouped(ids)) of \(self.grouped(ids + missed)))"
       }
       if missed > 0 {
         notes.append(
@@ -93,8 +98,8 @@ enum BenchReport {
     if result.plan.check == .all { good.append("in order") }
     if result.plan.check == .distinct { notes.append("not checked: order (--check distinct)") }
     if bad.isEmpty {
-      let all =
-        result.record.ids == 0 ? "none" : "\(self.grouped(result.record.ids)), all \(good.joined(separator: ", "))"
+      let kept = ["all \(good.joined(separator: ", "))"] + (distinct.map { [$0] } ?? [])
+      let all = result.record.ids == 0 ? "none" : "\(self.grouped(result.record.ids)), \(kept.joined(separator: "; "))"
       return [self.line("ids", all)] + notes.map { self.line("", $0) }
     }
     return [self.line("ids", self.grouped(result.record.ids))] + (bad + notes).map { self.line("", $0) }

@@ -30,12 +30,16 @@ struct BenchRun {
 
   /// Runs the plan to its end, or until `interruption` says so.
   ///
-  /// - Parameter progress: told about every second where the run stands.
+  /// - Parameters:
+  ///   - history: what earlier runs were given and these ids are checked against; takes in what this run is given.
+  ///   - progress: told about every second where the run stands.
   /// - Throws: `RPCStatus` where a connection can't be made at the beginning.
-  func run(interruption: BenchInterruption, progress: BenchProgress) async throws -> BenchResult {
+  func run(
+    history: inout IDHistory, interruption: BenchInterruption, progress: BenchProgress
+  ) async throws -> BenchResult {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: min(self.threads, self.plan.connections))
     do {
-      let result = try await self.run(on: group, interruption, progress)
+      let result = try await self.run(on: group, &history, interruption, progress)
       try await group.shutdownGracefully()
       return result
     } catch {
@@ -45,9 +49,10 @@ struct BenchRun {
   }
 
   private func run(
-    on group: MultiThreadedEventLoopGroup, _ interruption: BenchInterruption, _ progress: BenchProgress
+    on group: MultiThreadedEventLoopGroup, _ history: inout IDHistory, _ interruption: BenchInterruption,
+    _ progress: BenchProgress
   ) async throws -> BenchResult {
-    let crews = try await self.crews(on: group)
+    let crews = try await self.crews(on: group, history.highest)
     do {
       try await self.onEach(crews) { $0.lanes.map { $0.connect() } }
     } catch {
@@ -65,15 +70,16 @@ struct BenchRun {
       tasks.cancelAll()
     }
     progress.end()
-    return try await self.harvest(crews, since: start, isInterrupted: interruption.isInterrupted)
+    return try await self.harvest(crews, &history, since: start, isInterrupted: interruption.isInterrupted)
   }
 
   /// Makes the lanes and spreads them over the event loops.
-  private func crews(on group: MultiThreadedEventLoopGroup) async throws -> [LoopBound<Crew>] {
+  private func crews(
+    on group: MultiThreadedEventLoopGroup, _ shared: HighestID
+  ) async throws -> [LoopBound<Crew>] {
     let template = try RequestTemplate(
       path: self.plan.path, authority: self.dialer.authority, isSecure: self.dialer.isSecure,
       isUnary: !self.plan.isStream, message: self.plan.message)
-    let shared = HighestID()
     let loops = Array(group.makeIterator())
     var crews: [LoopBound<Crew>] = []
     for (position, loop) in loops.enumerated() {
@@ -118,7 +124,7 @@ struct BenchRun {
   }
 
   private func harvest(
-    _ crews: [LoopBound<Crew>], since start: UInt64, isInterrupted: Bool
+    _ crews: [LoopBound<Crew>], _ history: inout IDHistory, since start: UInt64, isInterrupted: Bool
   ) async throws -> BenchResult {
     var record = BenchRecorder.Record()
     var broken = BrokenPromises()
@@ -126,6 +132,7 @@ struct BenchRun {
     for crew in crews {
       let part = try await crew.onLoop { crew in
         for lane in crew.lanes { lane.close() }
+        crew.recorder.checker.meetOthers()
         return Harvest(
           record: crew.recorder.record, broken: crew.recorder.checker.broken, logs: crew.lanes.map(\.log))
       }
@@ -135,7 +142,7 @@ struct BenchRun {
     }
     var distinctness = BenchResult.Distinctness.off
     if self.plan.check != .off {
-      let search = DuplicateSearch(logs)
+      let search = history.add(logs)
       distinctness = .searched(
         ids: logs.reduce(0) { $0 + $1.logged }, missed: logs.reduce(0) { $0 + $1.missed },
         duplicates: search.duplicates, examples: search.found)

@@ -4,6 +4,16 @@
 /// on the answers: connection k of c makes the calls k, k + c, k + 2c and so on of the run, the i-th of which is due
 /// i / rate seconds after the start.
 struct CallSchedule: Sendable {
+  /// Calls that were due and had not been given out, with what they had waited at least.
+  struct Unsent: Sendable, Hashable {
+    var calls: Int
+    /// In nanoseconds: the time that the last one of them had waited.
+    var waited: UInt64
+  }
+
+  /// The most parts that ``unsent(at:)`` tells of.
+  static let unsentParts = 1_000
+
   private let start: UInt64
   private let end: UInt64
   private let limit: Int
@@ -46,8 +56,9 @@ struct CallSchedule: Sendable {
 
   /// Gives out the next call, with the time from which its latency counts; nil while none is due.
   mutating func next(now: UInt64) -> UInt64? {
-    // Calls that were due before the end and could not be made by then are not made: see `unsent(at:)`.
-    guard now < self.end, let due = self.nextDue, due <= now else { return nil }
+    guard let due = self.nextDue, due <= now else { return nil }
+    // A call that was due just before the end may be made just after it: a timer is never quite on time.
+    guard now < self.end || self.interval != nil else { return nil }
     self.issued += 1
     return self.interval == nil ? now : due
   }
@@ -55,15 +66,31 @@ struct CallSchedule: Sendable {
   /// Gives out no more calls.
   mutating func stop() { self.isStopped = true }
 
-  /// How many calls were due before `now` and have not been given out. Always 0 in a closed loop.
-  func unsent(at now: UInt64) -> Int {
+  /// The calls that were due before `now` and have not been given out; none in a closed loop.
+  ///
+  /// Those that waited longest come first. There may be billions: where they are more than ``unsentParts``, neighbours
+  /// make up a part, which tells the shortest time that one of them waited. The first call is always by itself.
+  func unsent(at now: UInt64) -> [Unsent] {
+    let end = self.dueCalls(before: now)
+    guard self.issued < end else { return [] }
+    let first = Unsent(calls: 1, waited: now - self.dueTime(self.issued))
+    let size = max(1, (end - self.issued - 1 + Self.unsentParts - 2) / (Self.unsentParts - 1))
+    let others = stride(from: self.issued + 1, to: end, by: size).map { call in
+      let next = min(call + size, end)
+      return Unsent(calls: next - call, waited: now - self.dueTime(next - 1))
+    }
+    return [first] + others
+  }
+
+  /// How many calls are due before `now`, those given out included.
+  private func dueCalls(before now: UInt64) -> Int {
     guard let interval = self.interval, now > self.start else { return 0 }
     let until = min(now, self.end)
     // About the last one, then exactly.
     var due = Int(Double(until - self.start) / interval / Double(self.connections))
     while self.dueTime(due) < until { due += 1 }
     while due > 0, self.dueTime(due - 1) >= until { due -= 1 }
-    return max(0, min(due, self.limit) - self.issued)
+    return min(due, self.limit)
   }
 
   private func dueTime(_ call: Int) -> UInt64 {

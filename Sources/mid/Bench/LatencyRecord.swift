@@ -11,7 +11,8 @@ struct LatencyRecord: Sendable {
 
   private var histogram = Histogram<UInt64>(
     lowestDiscernibleValue: 1, highestTrackableValue: longest, numberOfSignificantValueDigits: .three)
-  private var sum: UInt64 = 0
+  /// A `Double`, since calls that were never sent may have waited for longer than 64 bits of nanoseconds, all together.
+  private var sum = 0.0
   private(set) var maximum: UInt64 = 0
   private(set) var count = 0
 
@@ -22,21 +23,29 @@ struct LatencyRecord: Sendable {
   @inline(__always)
   mutating func record(_ nanoseconds: UInt64) {
     self.histogram.record(min(nanoseconds, Self.longest))
-    self.sum &+= nanoseconds
+    self.sum += Double(nanoseconds)
     self.maximum = max(self.maximum, nanoseconds)
     self.count += 1
+  }
+
+  /// Takes in calls that took equally long.
+  mutating func record(_ nanoseconds: UInt64, calls: Int) {
+    self.histogram.record(min(nanoseconds, Self.longest), count: UInt64(calls))
+    self.sum += Double(nanoseconds) * Double(calls)
+    self.maximum = max(self.maximum, nanoseconds)
+    self.count += calls
   }
 
   /// Takes in all calls of another record.
   mutating func add(_ other: LatencyRecord) {
     self.histogram.add(other.histogram)
-    self.sum &+= other.sum
+    self.sum += other.sum
     self.maximum = max(self.maximum, other.maximum)
     self.count += other.count
   }
 
   /// The mean, 0 where there is no call.
-  var mean: Double { self.count == 0 ? 0 : Double(self.sum) / Double(self.count) }
+  var mean: Double { self.count == 0 ? 0 : self.sum / Double(self.count) }
 
   /// The time that `percent` of the calls did not exceed, to three digits; 0 where there is no call.
   func value(at percent: Double) -> UInt64 { min(self.histogram.valueAtPercentile(percent), self.maximum) }

@@ -93,6 +93,103 @@ struct BenchCheckTests {
     #expect(self.takeBatch([range(-5, 2)], batch: 2).0.notPositiveExamples == [-5])
   }
 
+  @Test(arguments: [[Int64.max, .max], [5, .max, .max], [.max, 5, .max, 6]])
+  func `the largest id there is, given out twice, is found twice`(ids: [Int64]) {
+    let (checker, search) = self.take(ids.map { ($0, 0) }, check: .distinct)
+    #expect(checker.broken == BrokenPromises())
+    #expect(search.duplicates == 1)
+    #expect(search.found == [.max])
+  }
+
+  @Test func `of a batch with too many ids only as many are looked at as were asked for`() {
+    let ranges = [IDRangeMessage(start: 3, stride: 2, count: 4), IDRangeMessage(start: 100, stride: 2, count: .max)]
+    var plan = BenchPlan()
+    plan.batch = 10
+    var checker = IDChecker(plan, shared: HighestID())
+    var log = IDLog(limit: 1 << 20)
+    for _ in 0..<2 {
+      let message = GenerateBatchResponse(ranges: ranges).encoded()
+      #expect(message.withUnsafeBytes { checker.take($0, floor: 0, log: &log) } == 10)
+    }
+    log.finish()
+    #expect(checker.broken.malformed == 2)
+    #expect(checker.broken.malformedExample == "a reply held 4294967299 ids instead of 10")
+    #expect(checker.highest == 110)
+    #expect(log.logged == 20)
+    #expect(DuplicateSearch([log]).duplicates == 10)
+  }
+
+  @Test func `no reply, however odd its numbers, is more than a broken promise`() {
+    let seed = UInt64.random(in: .min ... .max)
+    print("seed \(seed)")
+    var random = SplitMix(seed: seed)
+    let numbers: [Int64] = [
+      .min, .min + 1, -1 << 32, -2, -1, 0, 1, 2, 3, 1 << 31, 1 << 32, 1 << 61, 1 << 62, .max - 2, .max - 1, .max,
+    ]
+    let counts: [UInt32] = [0, 1, 2, 3, 10, 1 << 31, .max - 1, .max]
+    for round in 0..<3_000 {
+      var plan = BenchPlan()
+      plan.batch = round % 3 == 0 ? nil : [1, 2, 10][round % 3]
+      var checker = IDChecker(plan, shared: HighestID())
+      var logs = (0..<2).map { _ in IDLog(limit: 1 << 20) }
+      var given = 0
+      for _ in 0..<Int.random(in: 1...10, using: &random) {
+        func number() -> Int64 { numbers.randomElement(using: &random) ?? 0 }
+        let message: [UInt8]
+        if plan.batch == nil {
+          message = IDResponse(id: number()).encoded()
+        } else {
+          message =
+            GenerateBatchResponse(
+              ranges: (0..<Int.random(in: 0...3, using: &random)).map { _ in
+                IDRangeMessage(
+                  start: number(), stride: number(), count: counts.randomElement(using: &random) ?? 0)
+              }
+            ).encoded()
+        }
+        let side = Int.random(in: 0...1, using: &random)
+        given += message.withUnsafeBytes { checker.take($0, floor: checker.highest, log: &logs[side]) }
+        checker.meetOthers()
+      }
+      for side in logs.indices { logs[side].finish() }
+      let logged = logs.reduce(0) { $0 + $1.logged }
+      #expect(logged <= given, "seed \(seed), round \(round)")
+      #expect(given <= 10 * (plan.batch ?? 1), "seed \(seed), round \(round)")
+      let whole = DuplicateSearch(logs).duplicates
+      let parts = DuplicateSearch([logs[0]]).duplicates + DuplicateSearch([logs[1]], earlier: [logs[0]]).duplicates
+      #expect(whole == parts, "seed \(seed), round \(round)")
+    }
+  }
+
+  @Test func `what a later run is given is compared with the runs before, by a history as by a set`() {
+    let seed = UInt64.random(in: .min ... .max)
+    print("seed \(seed)")
+    var random = SplitMix(seed: seed)
+    for round in 0..<20 {
+      var history = IDHistory()
+      var seen: Set<Int64> = []
+      for run in 0..<4 {
+        var logs = (0..<2).map { _ in IDLog(limit: 1 << 24) }
+        var again: Set<Int64> = []
+        var duplicates = 0
+        for _ in 0..<100 {
+          let first = Int64.random(in: 1...[300, 2_000, 100_000][round % 3], using: &random)
+          let last = first + Int64.random(in: 0...3, using: &random)
+          for id in first...last where !seen.insert(id).inserted {
+            duplicates += 1
+            again.insert(id)
+          }
+          logs[Int.random(in: 0..<2, using: &random)].append(first, last)
+        }
+        for index in logs.indices { logs[index].finish() }
+        let search = history.add(logs)
+        #expect(search.duplicates == duplicates, "seed \(seed), round \(round), run \(run)")
+        #expect(search.found.count == min(again.count, DuplicateSearch.examples))
+        #expect(again.isSuperset(of: search.found) && Set(search.found).count == search.found.count)
+      }
+    }
+  }
+
   @Test func `a reply that can't be read is told`() {
     var checker = IDChecker(BenchPlan(), shared: HighestID())
     var log = IDLog(limit: 1 << 20)

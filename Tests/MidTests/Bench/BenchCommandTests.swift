@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import MidRPC
 import MidServer
+import NIOCore
 import NIOHPACK
 import Synchronization
 import Testing
@@ -24,6 +25,9 @@ struct BenchCommandTests {
           return $0
         })
     }
+
+    /// Begins again, as a server that has lost what it gave out.
+    func forget() { self.last.withLock { $0 = 0 } }
 
     func answer(_ request: CannedRequest) -> [CannedStep] {
       do {
@@ -122,6 +126,35 @@ struct BenchCommandTests {
           "Snowflake | 10  ", "Snowflake | 50  ", "Snowflake | 100 ", "Snowflake | 200 ", "Segment   | 10  ",
           "Segment   | 50  ", "Segment   | 100 ", "Segment   | 200 ",
         ].map { "| \($0)".prefix(16) })
+  }
+
+  @Test func `an id that an earlier run of the table was given is found, and is out of order`() async throws {
+    let counter = Counter()
+    let results = try await CannedServer.run {
+      counter.answer($0)
+    } while: { server in
+      var plan = BenchPlan()
+      plan.connections = 1
+      plan.inFlight = 4
+      plan.length = .calls(50)
+      plan.timeout = .seconds(20)
+      let address = HostPort(host: "127.0.0.1", port: server.port)
+      let dialer = try BenchDialer(server: address, tls: nil, timeout: .seconds(20))
+      var history = IDHistory()
+      var results: [BenchResult] = []
+      for _ in 0..<2 {
+        let run = BenchRun(plan: plan, dialer: dialer, threads: 1)
+        let progress = BenchProgress(isOn: false)
+        results.append(
+          try await run.run(history: &history, interruption: BenchInterruption(), progress: progress))
+        counter.forget()
+      }
+      return results
+    }
+    #expect(results[0].isGood)
+    #expect(results[1].duplicates == 50)
+    #expect(results[1].broken.outOfOrder == 50)
+    #expect(!results[1].isGood)
   }
 
   @Test func `nobody listening is one line with advice`() async throws {

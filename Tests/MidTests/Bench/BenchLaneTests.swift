@@ -1,4 +1,6 @@
 import MidRPC
+import MidServer
+import NIOCore
 import NIOEmbedded
 import Testing
 
@@ -56,15 +58,51 @@ struct BenchLaneTests {
     #expect(latency.maximum >= 150_000_000)
   }
 
-  @Test func `what was due and never sent is told`() throws {
+  @Test func `what was due and never sent is told, and counts with the time it had waited`() throws {
     let world = try BenchWorld(self.plan(inFlight: 2, length: .duration(.seconds(1)), rate: 100))
     world.begin()
     try world.advance(1_000) { _ in false }
     try world.advance(10)
     #expect(world.isDone)
     _ = world.end()
-    #expect(world.recorder.record.latency.count == 2)
-    #expect(world.recorder.record.unsent == 98)
+    let record = world.recorder.record
+    #expect(record.calls == 2)
+    #expect(record.unsent == 98)
+    // Those due after 20, 30 … 990 ms had waited for 980, 970 … 10 ms.
+    #expect(record.latency.count == 100)
+    #expect(abs(Double(record.latency.value(at: 90)) - 910e6) < 11e6)
+    #expect(abs(Double(record.latency.value(at: 50)) - 510e6) < 11e6)
+  }
+
+  @Test func `a server that stands still until the end shows in the percentiles of a rate`() throws {
+    let world = try BenchWorld(self.plan(inFlight: 5, length: .duration(.seconds(2)), rate: 1_000))
+    world.begin()
+    try world.advance(2_100) { !(1_500..<2_050).contains($0) }
+    #expect(world.isDone)
+    _ = world.end()
+    let latency = world.recorder.record.latency
+    #expect(latency.count == 2_000)
+    // Calls were due for half a second, a quarter of all, of which five could be sent.
+    #expect(latency.value(at: 99) >= 478_000_000)
+    #expect(latency.value(at: 90) >= 298_000_000)
+    #expect(latency.value(at: 74) <= 2_000_000)
+  }
+
+  @Test func `what is due when the run is stopped still goes out where there is room`() throws {
+    let world = try BenchWorld(self.plan(inFlight: 1, rate: 1_000))
+    world.begin()
+    try world.advance(4) { _ in false }
+    // The reply is read and makes room; nothing has been sent since.
+    let reply = try world.connections[0].frames.reply(1, IDResponse(id: 1).encoded())
+    world.connections[0].channel.pipeline.syncOperations.fireChannelRead(NIOAny(ByteBuffer(bytes: reply)))
+    world.connections[0].waiting = []
+    world.stop()
+    try world.answerAll()
+    #expect(world.isDone)
+    _ = world.end()
+    // Of those due after 0 to 3 ms two were sent.
+    #expect(world.recorder.record.calls == 2)
+    #expect(world.recorder.record.unsent == 2)
   }
 
   @Test func `a closed loop keeps as many calls in flight as it is told, and ends after its calls`() throws {

@@ -62,6 +62,34 @@ struct BenchOutputTests {
     #expect(!text.contains("all positive"))
   }
 
+  @Test func `where memory was full no more is claimed than was looked at`() throws {
+    let result = self.result { $0.distinctness = .searched(ids: 600, missed: 400, duplicates: 0, examples: []) }
+    #expect(result.isGood)
+    let text = BenchReport.lines(result).joined(separator: "\n")
+    #expect(
+      text.contains("ids          1,000, all positive, in order; distinct as far as looked at (600 of 1,000)\n"))
+    #expect(!text.contains("positive, distinct"))
+    let json = try BenchJSON.text(result)
+    #expect(json.contains(#""distinctness_checked":600,"distinctness_missed":400,"#))
+  }
+
+  @Test func `a rate that was not reached is told and is not good`() throws {
+    let result = self.result { $0.record.add(CallSchedule.Unsent(calls: 1_500, waited: 2_000_000_000)) }
+    #expect(!result.isGood)
+    #expect(result.areIDsGood)
+    let lines = BenchReport.lines(result)
+    #expect(lines[0] == "calls        1,000 in 2.00 s")
+    #expect(lines[3].hasPrefix("latency "))
+    #expect(lines[3].hasSuffix("p90 2.00 s  p99 2.00 s  p99.9 2.00 s  max 2.00 s"))
+    let told = "not reached: 1,500 calls were due and had not been sent; they count with the time they had waited"
+    #expect(lines.contains("rate         \(told)"))
+    let object = try #require(
+      try JSONSerialization.jsonObject(with: Data(try BenchJSON.text(result).utf8)) as? [String: Any])
+    #expect(object["calls"] as? Int == 1_000)
+    #expect(object["calls_unsent"] as? Int == 1_500)
+    #expect(object["good"] as? Bool == false)
+  }
+
   @Test func `what was not checked is said`() {
     let off = self.result {
       $0.plan.check = .off

@@ -1,7 +1,7 @@
 import MidServer
 import Synchronization
 
-/// The largest id that any event loop of a run has seen.
+/// The largest id that any event loop has seen, of a run and of those before it that asked for the same kind of ids.
 final class HighestID: Sendable {
   private let value = Atomic<Int64>(0)
 
@@ -24,7 +24,7 @@ struct IDChecker: Sendable {
   private(set) var highest: Int64 = 0
   private let shared: HighestID
 
-  /// Creates a checker for a plan's replies; `shared` is the run's.
+  /// Creates a checker for a plan's replies; `shared` is that of all event loops.
   init(_ plan: BenchPlan, shared: HighestID) {
     self.check = plan.check
     self.batch = plan.batch
@@ -36,7 +36,7 @@ struct IDChecker: Sendable {
     if self.check == .all { self.highest = self.shared.merge(self.highest) }
   }
 
-  /// Reads a reply; returns how many ids it holds.
+  /// Reads a reply; returns how many ids were looked at: those that it holds, of a batch as many as were asked for at most.
   @inline(__always)
   mutating func take(_ message: UnsafeRawBufferPointer, floor: Int64, log: inout IDLog) -> Int {
     guard let batch = self.batch else { return self.takeOne(message, floor, &log) }
@@ -68,17 +68,22 @@ struct IDChecker: Sendable {
       self.broken.add(malformed: "a reply can't be read: \(error)")
       return 0
     }
+    // A reply has at most a few million ranges, so that the sum of their 32-bit counts fits.
     let total = ranges.reduce(0) { $0 + Int($1.count) }
     if total != batch { self.broken.add(malformed: "a reply held \(total) ids instead of \(batch)") }
+    // A few bytes can claim billions of ids. The time and the memory of looking are for those that were asked for.
+    var left = batch
     var floor = floor
     for range in ranges where range.count > 0 {
-      let (length, tooLong) = range.stride.multipliedReportingOverflow(by: Int64(range.count - 1))
-      let (last, tooLarge) = range.start.addingReportingOverflow(length)
-      guard range.stride >= 1 || range.count == 1, !tooLong, !tooLarge else {
+      guard left > 0 else { break }
+      guard Self.canBe(range) else {
         self.broken.add(malformed: "a range of \(range.count) ids from \(range.start) by \(range.stride) can't be")
         continue
       }
-      if range.stride == 1 || range.count == 1 {
+      let count = min(Int(range.count), left)
+      left -= count
+      let last = range.start + range.stride * Int64(count - 1)
+      if range.stride == 1 || count == 1 {
         self.look(range.start, last, floor, &log)
       } else {
         var below = floor
@@ -89,7 +94,14 @@ struct IDChecker: Sendable {
       }
       floor = max(floor, last)
     }
-    return total
+    return batch - left
+  }
+
+  /// Whether a range, of one id or more, grows and ends within the 64 bits of an id.
+  private static func canBe(_ range: IDRangeMessage) -> Bool {
+    guard range.count > 1 else { return true }
+    let (length, isTooLong) = range.stride.multipliedReportingOverflow(by: Int64(range.count - 1))
+    return range.stride >= 1 && !isTooLong && !range.start.addingReportingOverflow(length).overflow
   }
 
   /// Looks at the ids from `first` to `last`.

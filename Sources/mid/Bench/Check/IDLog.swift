@@ -34,7 +34,8 @@ struct IDLog: Sendable {
   private(set) var missed = 0
 
   private let limit: Int
-  private var bytes = 0
+  /// The memory that it takes.
+  private(set) var bytes = 0
   private var window: [Entry] = []
   private var lastFirst: Int64 = .max
 
@@ -77,7 +78,8 @@ struct IDLog: Sendable {
   private mutating func insert(_ entry: Entry) {
     var place = self.window.count
     while place > 0, self.window[place - 1].first > entry.first { place -= 1 }
-    if place > 0, self.window[place - 1].last + 1 == entry.first {
+    // Nothing is added to an id: a server may send the largest that there is.
+    if place > 0, self.window[place - 1].last == entry.first - 1 {
       self.window[place - 1].last = entry.last
     } else {
       self.window.insert(entry, at: place)

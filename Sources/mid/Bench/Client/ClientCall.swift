@@ -6,7 +6,7 @@ struct CallTicket: Sendable, Hashable {
   var sent: UInt64 = 0
   /// The largest id that had been answered when the request was sent.
   var floor: Int64 = 0
-  /// How many ids the reply held.
+  /// How many ids of the reply were looked at.
   var ids = 0
   /// Whether a request is out that has no reply yet.
   var isPending = true
