@@ -311,3 +311,24 @@ struct ServerTests {
     }
   }
 }
+
+@Suite("The connections of a server")
+struct ConnectionRegistryTests {
+  @Test func `are taken in while there is room, and none once it stops`() throws {
+    let registry = ConnectionRegistry(limit: 2, handshakes: 1)
+    let channels = (0..<4).map { _ in EmbeddedChannel() }
+    #expect(registry.add(channels[0], hasHandshake: false) == .taken)
+    registry.handshakes.begin()
+    #expect(registry.add(channels[1], hasHandshake: true) == .full(.handshakeLimit))
+    registry.handshakes.end()
+    #expect(registry.add(channels[1], hasHandshake: true) == .taken)
+    #expect(registry.add(channels[2], hasHandshake: false) == .full(.connectionLimit))
+    _ = try channels[0].finish()
+    #expect(registry.count == 1)
+    // Whoever is not among those that are told to end has not been taken in.
+    #expect(registry.stop().map { ObjectIdentifier($0) } == [ObjectIdentifier(channels[1])])
+    #expect(registry.add(channels[3], hasHandshake: false) == .stopping)
+    _ = try channels[1].finish()
+    #expect(registry.count == 0)
+  }
+}

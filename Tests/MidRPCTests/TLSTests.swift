@@ -383,6 +383,33 @@ struct TLSTests {
     }
   }
 
+  @Test func `handshakes under way are bounded, and one that ends makes room`() async throws {
+    let observer = HandshakeObserver()
+    let server = RPCServer(methods: [Self.echo], group: Self.group, maxHandshakes: 2, observer: observer)
+    let address = try await server.start(host: "127.0.0.1", port: 0, tls: try RPCTLSContext(self.settings()))
+    var silent: [any Channel] = []
+    for count in 1...2 {
+      silent.append(try await ClientBootstrap(group: Self.group).connect(to: address).get())
+      while server.openConnections < count { await Task.yield() }
+    }
+    let third = try await ClientBootstrap(group: Self.group).connect(to: address).get()
+    try await third.closeFuture.get()
+    #expect(observer.inner.state.withLock { $0.ends } == [.handshakeLimit])
+    try await silent[0].close().get()
+    while server.openConnections > 1 { await Task.yield() }
+    // Those that are through do not count.
+    var clients: [Client] = []
+    for _ in 0..<3 {
+      let client = try await self.connect(address)
+      var peer = Peer()
+      try await client.call(&peer, 1)
+      clients.append(client)
+    }
+    #expect(server.openConnections == 4)
+    await server.stop(grace: .seconds(30))
+    #expect(server.openConnections == 0)
+  }
+
   @Test func `a stop ends handshakes at once`() async throws {
     let observer = HandshakeObserver()
     let server = RPCServer(methods: [Self.echo], group: Self.group, observer: observer)

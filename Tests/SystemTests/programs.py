@@ -123,13 +123,15 @@ class Process:
 class MidServer:
     """`mid serve` on free ports and folders of its own."""
 
-    def __init__(self, folder, store=None, arguments=(), settings=None, credentials=None):
+    def __init__(self, folder, store=None, arguments=(), settings=None, credentials=None, prefix=()):
         self.folder = str(folder)
         os.makedirs(self.folder, exist_ok=True)
         self.port = free_port()
         self.metrics_port = free_port()
         self.store = store or f"sqlite:{self.folder}/mid.db"
         self.arguments = list(arguments)
+        # What the program is started by, such as a shell that sets limits.
+        self.prefix = list(prefix)
         # How channels are secured, or None for servers without TLS.
         self.credentials = credentials
         # The keys of the configuration as environment variables.
@@ -147,6 +149,7 @@ class MidServer:
         self.starts += 1
         self.process = Process(
             [
+                *self.prefix,
                 BINARY,
                 "serve",
                 "--store",

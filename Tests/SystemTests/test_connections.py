@@ -4,13 +4,15 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import subprocess
 
 import grpc
 import pytest
 
 from load import Load, assert_increasing, assert_unique
-from rawhttp2 import RawConnection, message
+from programs import wait_until
+from rawhttp2 import PREFACE, RawConnection, message
 from stubs import generate_id, id_pb2, make_id
 
 MODES = ["snowflake", "segment"]
@@ -118,3 +120,34 @@ def test_h2load_gets_an_id_for_every_call(server, mode, connections, streams, sh
     # h2load does not look at grpc-status: the server's own count of ids does.
     assert server.metric("id_generate_total", mode=mode) - before == calls
     assert server.health(mode) == "SERVING"
+
+
+def test_no_more_connections_are_taken_than_there_are_files_for(mid):
+    """More would hang instead of being refused, and so would the store and the metrics."""
+    server = mid(prefix=["bash", "-c", 'ulimit -n 160; exec "$0" "$@"']).start()
+    (warning,) = [line for line in server.logs() if line["message"].startswith("this process may open fewer files")]
+    most = int(warning["connections"])
+    assert 10 <= most < 160 and warning["files"] == "160"
+    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(most + 20)]
+    try:
+        for client in clients:
+            client.sendall(PREFACE + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        # Those that were taken say their settings, the others are closed.
+        refused = [client for client in clients if not said(client)]
+        assert len(refused) == 20
+        assert server.metric("mid_rpc_connections") == most
+        assert server.metric("mid_rpc_connections_ended_total", reason="connection_limit") == 20
+    finally:
+        for client in clients:
+            client.close()
+    wait_until(lambda: server.metric("mid_rpc_connections") == 0, 10, "all are closed")
+    with server.channel() as channel:
+        assert make_id(channel)("segment", timeout=10) > 0
+
+
+def said(client):
+    """The first bytes that came, none where the connection was closed."""
+    try:
+        return client.recv(65536)
+    except ConnectionResetError:
+        return b""
