@@ -36,7 +36,7 @@ struct StreamState {
 /// Client streams are odd and grow by two, so `id / 2` spreads perfectly: as long as no stream lives so long that the
 /// numbers have come round the table, every stream stands at its home and opening, finding and closing one touches one
 /// slot. A client that leaves numbers out so that all want one slot, or keeps streams for long, has its numbers hashed
-/// from then on, by a multiplier that it does not know.
+/// from then on, with a seed that it does not know.
 ///
 /// The table doubles as it fills, up to four times the connection's stream limit. An empty one that is large is given
 /// back at once, one of middle size at ``trim()``.
@@ -55,8 +55,8 @@ struct StreamTable {
 
   /// How far from its home a stream may stand before numbers are hashed.
   private static let farthest = 16
-  /// Odd, and not to be guessed.
-  private static let multiplier = UInt32.random(in: 0 ... .max) | 1
+  /// Not to be guessed.
+  private static let seed = UInt32.random(in: 0 ... .max)
 
   /// How many slots there are, 48 bytes each.
   var capacity: Int { self.slots.count }
@@ -71,10 +71,13 @@ struct StreamTable {
     self.isHashed ? self.hashedHome(id) : Int(id >> 1) & self.mask
   }
 
-  /// The upper bits of the product: multiply-shift hashing (Dietzfelbinger and others, 1997).
+  /// The finaliser of MurmurHash3 (Appleby, 2011): numbers in any progression come out as if they were random.
   @inline(never)
   private func hashedHome(_ id: UInt32) -> Int {
-    Int((id >> 1 &* Self.multiplier) >> UInt32(self.mask.leadingZeroBitCount - 32)) & self.mask
+    var hash = id ^ Self.seed
+    hash = (hash ^ hash >> 16) &* 0x85eb_ca6b
+    hash = (hash ^ hash >> 13) &* 0xc2b2_ae35
+    return Int(hash ^ hash >> 16) & self.mask
   }
 
   /// The slot of stream `id`, or nil. Valid until the next insertion or removal.

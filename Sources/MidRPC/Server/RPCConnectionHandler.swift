@@ -12,11 +12,11 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   /// Output buffers up to this size are kept from one write to the next while the connection is busy.
   private static let keptOutput = 32 * 1024
 
-  private let methods: [RPCMethod]
+  let methods: [RPCMethod]
   private let observer: (any RPCObserver)?
   private let timeouts: RPCTimeouts
   private let memory: RPCMemory
-  private let eventLoop: any EventLoop
+  let eventLoop: any EventLoop
 
   private var machine: ConnectionStateMachine
   private var output = ByteBuffer()
@@ -41,9 +41,9 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   private(set) lazy var mailbox = RPCMailbox(handler: self, eventLoop: self.eventLoop)
 
   // The calls that the current burst has answered, told to the observer in one go.
-  private var burstStart: NIODeadline
-  private var burstMethod = 0
-  private var burstCount = 0
+  var burstStart: NIODeadline
+  var burstMethod = 0
+  var burstCount = 0
 
   init(
     methods: [RPCMethod], routes: RPCRoutes, limits: RPCLimits, timeouts: RPCTimeouts, memory: RPCMemory,
@@ -78,7 +78,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   func channelInactive(context: ChannelHandlerContext) {
     self.timer?.cancel()
     self.timer = nil
-    var dispatcher = Dispatcher(handler: self)
+    var dispatcher = MethodDispatcher(handler: self)
     self.machine.close(dispatcher: &dispatcher)
     for reply in self.waiting.values { reply.cancel() }
     self.waiting = [:]
@@ -94,7 +94,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     self.burstStart = self.eventLoop.now
     self.lastRead = self.burstStart
     self.machine.now = self.burstStart.uptimeNanoseconds
-    var dispatcher = Dispatcher(handler: self)
+    var dispatcher = MethodDispatcher(handler: self)
     bytes.withUnsafeReadableBytes {
       self.machine.receive($0, dispatcher: &dispatcher, output: &self.output)
     }
@@ -176,7 +176,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     if self.heldMemory != self.machine.memory { self.account(context) }
     if self.machine.isPaused {
       self.machine.now = self.eventLoop.now.uptimeNanoseconds
-      var dispatcher = Dispatcher(handler: self)
+      var dispatcher = MethodDispatcher(handler: self)
       self.machine.resume(dispatcher: &dispatcher, output: &self.output)
       self.flush(context)
     }
@@ -195,7 +195,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     self.heldMemory = held
     guard !isAllowed, !self.machine.isClosed else { return }
     self.tellEnd(.memory)
-    var dispatcher = Dispatcher(handler: self)
+    var dispatcher = MethodDispatcher(handler: self)
     self.machine.fail(
       ConnectionFault(.enhanceYourCalm, "the server's memory for half-sent requests and unread answers is used up"),
       dispatcher: &dispatcher, output: &self.output)
@@ -246,7 +246,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     guard let context = self.context else { return }
     self.burstStart = self.eventLoop.now
     self.machine.now = self.burstStart.uptimeNanoseconds
-    var dispatcher = Dispatcher(handler: self)
+    var dispatcher = MethodDispatcher(handler: self)
     for letter in self.mailbox.take() {
       let stream = letter.reply.stream
       guard self.waiting[stream] === letter.reply else { continue }
@@ -270,7 +270,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   // MARK: - Telling
 
-  private func tellBurst() {
+  func tellBurst() {
     guard self.burstCount > 0 else { return }
     let nanoseconds = (self.eventLoop.now - self.burstStart).nanoseconds
     self.observer?.completed(
@@ -278,7 +278,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     self.burstCount = 0
   }
 
-  private func tell(_ method: Int?, _ code: RPCStatus.Code, since start: NIODeadline) {
+  func tell(_ method: Int?, _ code: RPCStatus.Code, since start: NIODeadline) {
     let nanoseconds = (self.eventLoop.now - start).nanoseconds
     self.observer?.completed(method: method, code: code, count: 1, nanoseconds: UInt64(clamping: nanoseconds))
   }
@@ -316,7 +316,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     let stuck = UInt64(clamping: self.timeouts.stuck.nanoseconds)
     if self.machine.hasUnfinishedInput(olderThan: stuck) {
       self.tellEnd(.stuck)
-      var dispatcher = Dispatcher(handler: self)
+      var dispatcher = MethodDispatcher(handler: self)
       self.machine.fail(
         ConnectionFault(.enhanceYourCalm, "a frame or a header block did not come whole in time"),
         dispatcher: &dispatcher, output: &self.output)
@@ -324,7 +324,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     }
     if Self.unsentBytes(context.channel) > 0 || self.heldMemory != self.machine.memory { self.account(context) }
     if self.machine.hasCallsUnderWay {
-      var dispatcher = Dispatcher(handler: self)
+      var dispatcher = MethodDispatcher(handler: self)
       self.machine.endStuck(olderThan: stuck, dispatcher: &dispatcher, output: &self.output)
       self.flush(context)
     }
@@ -374,47 +374,6 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       self.pingSentAt = now
       self.machine.sendKeepalive(output: &self.output)
       self.flush(context)
-    }
-  }
-
-  // MARK: - Calls
-
-  /// Leads the state machine's calls to their methods.
-  private struct Dispatcher: CallDispatcher {
-    let handler: RPCConnectionHandler
-
-    @inline(__always)
-    mutating func dispatch(
-      route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
-    ) -> CallResult {
-      let handler = self.handler
-      let start = handler.burstStart
-      let call = RPCCall(
-        deadline: deadline == .max ? nil : .uptimeNanoseconds(deadline),
-        eventLoop: handler.eventLoop, route: route, stream: stream, started: start, connection: handler)
-      switch handler.methods[route].handler(call, message, &output) {
-      case .reply:
-        if handler.burstMethod != route {
-          handler.tellBurst()
-          handler.burstMethod = route
-        }
-        handler.burstCount += 1
-        return .message
-      case .failure(let status):
-        handler.tell(route, status.code, since: start)
-        return .failure(status)
-      case .later:
-        precondition(handler.waiting[stream] != nil, "a method that answers later must call answerLater()")
-        return .later
-      }
-    }
-
-    mutating func rejected(route: Int?, code: RPCStatus.Code) {
-      self.handler.tell(route, code, since: self.handler.burstStart)
-    }
-
-    mutating func cancelled(stream: UInt32) {
-      self.handler.waiting.removeValue(forKey: stream)?.cancel()
     }
   }
 }
