@@ -334,9 +334,9 @@ def test_connections_past_the_limit_are_closed_as_they_come(stages):
     stage = stages({"MID_GRPC_MAX_CONNECTIONS": "50"})
     outcomes, moved = stage.attack("silence", connections=100, most=200)
     over = ended(outcomes)
-    # The careful caller has one of the 50.
-    assert len(outcomes) - len(over) == 49
-    assert len(over) >= 51 and moved == {"connection_limit": len(over)}
+    assert set(moved) == {"connection_limit"} and 51 <= len(over) <= moved["connection_limit"]
+    # The careful caller has one of the 50. The last ones may not have been accepted yet as the attack ended.
+    assert 49 <= len(outcomes) - moved["connection_limit"] <= 52
 
 
 def test_idle_connections_take_little_memory_each(stages, scale):
