@@ -30,11 +30,23 @@ extension MySQLStore {
     }
   }
 
-  /// All rows, in order of worker number.
-  public func workers() async throws(IDError) -> [WorkerRecord] {
+  /// All rows, in order of worker number, and the server's time.
+  public func workers() async throws(IDError) -> WorkerList {
     try await self.run("workers") { connection in
-      try connection.rows("\(Self.selectWorkers) ORDER BY worker").map(Self.record)
+      // The time first: a lease that ended in between is taken for one that still runs, not the other way round.
+      let time = try self.time(connection)
+      let records = try connection.rows("\(Self.selectWorkers) ORDER BY worker").map(Self.record)
+      return WorkerList(records: records, storeTime: time)
     }
+  }
+
+  /// The server's time in milliseconds since the Unix epoch. The session's time zone is UTC.
+  private func time(_ connection: MySQLConnection) throws -> Int64 {
+    let time = try connection.rows("SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)").first?.first
+    guard let time = (time ?? nil).flatMap({ Int64($0) }) else {
+      throw IDError(.storeRejected, "\(self.location) does not tell its time; check UNIX_TIMESTAMP(SYSDATE(3))")
+    }
+    return time
   }
 
   private static let selectWorkers = "SELECT worker, owner_token, owner, term, expires_at, bound FROM mid_workers"
@@ -48,11 +60,8 @@ extension MySQLStore {
       try connection.transaction {
         let row = try connection.rows("\(Self.selectWorkers) WHERE worker = \(worker) FOR UPDATE").first
         let previous = try row.map(Self.record)
-        // Asked after the lock was got, which may have taken a while. The session's time zone is UTC.
-        let time = try connection.rows("SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)").first?.first
-        guard let time = (time ?? nil).flatMap({ Int64($0) }) else {
-          throw IDError(.storeRejected, "\(self.location) does not tell its time; check UNIX_TIMESTAMP(SYSDATE(3))")
-        }
+        // Asked after the lock was got, which may have taken a while.
+        let time = try self.time(connection)
         let current = try rule(previous, time)
         try Self.write(current, isNew: previous == nil, connection)
         return WorkerClaim(current: current, previous: previous, storeTime: time)

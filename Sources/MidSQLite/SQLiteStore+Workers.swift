@@ -38,10 +38,12 @@ extension SQLiteStore {
     }
   }
 
-  /// All rows, in order of worker number.
-  public func workers() async throws(IDError) -> [WorkerRecord] {
+  /// All rows, in order of worker number, and this machine's time.
+  public func workers() async throws(IDError) -> WorkerList {
     try await self.read("workers") { db in
-      try Row.fetchAll(db, sql: "\(Self.selectWorkers) ORDER BY worker").map { try self.record($0) }
+      let time = self.now()
+      let records = try Row.fetchAll(db, sql: "\(Self.selectWorkers) ORDER BY worker").map { try self.record($0) }
+      return WorkerList(records: records, storeTime: time)
     }
   }
 

@@ -163,7 +163,7 @@ extension FaultyStore {
     }
   }
 
-  public func workers() async throws(IDError) -> [WorkerRecord] {
+  public func workers() async throws(IDError) -> WorkerList {
     try await self.passed { () async throws(IDError) in try await self.store.workers() }
   }
 }

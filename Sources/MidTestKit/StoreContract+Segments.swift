@@ -247,11 +247,11 @@ extension StoreContract {
       _ = try await store.createTag(tag, step: 42, first: 7)
       _ = try await store.allocate(100, for: tag)
       _ = try await store.claimWorker(3, owner: owner, leaseMilliseconds: 600_000, bound: 123)
-      return (Set(try await store.tags()), try await store.workers())
+      return (Set(try await store.tags()), try await store.workers().records)
     }
     try await self.withStore { store in
       try self.expectEqual(Set(try await store.tags()), tags, "tags after reopening")
-      try self.expectEqual(try await store.workers(), workers, "workers after reopening")
+      try self.expectEqual(try await store.workers().records, workers, "workers after reopening")
       try self.expectEqual(try await store.allocate(1, for: tag).start, 107, "the next id after reopening")
     }
   }

@@ -20,7 +20,7 @@ extension StoreContract {
       let second = WorkerRecord(
         worker: 5, owner: renamed, term: 2, expiresAt: again.storeTime + Self.lease, bound: 2000)
       try self.expectEqual(again.current, second, "the row after a second claim by the same token")
-      try self.expectEqual(try await store.workers(), [second], "the row as listed")
+      try self.expectEqual(try await store.workers().records, [second], "the row as listed")
     }
   }
 
@@ -35,7 +35,7 @@ extension StoreContract {
         error.message.contains(Self.mine.description) && error.message.contains(end),
         "the message names the holder \(Self.mine.description) and the end \(end): \(error.message)")
       try self.expect(!error.message.contains(Self.mine.token), "the message keeps the token to itself")
-      try self.expectEqual(try await store.workers(), [held.current], "a refused claim changes nothing")
+      try self.expectEqual(try await store.workers().records, [held.current], "a refused claim changes nothing")
       let next = try await store.claimWorker(1, owner: Self.other, leaseMilliseconds: Self.lease, bound: 1)
       try self.expectEqual(next.current.term, 1, "another row is free")
     }
@@ -56,7 +56,8 @@ extension StoreContract {
       try await self.expectError(.leaseLost, "a release after a takeover") {
         try await store.releaseWorker(7, token: Self.mine.token, term: 1, bound: 0)
       }
-      try self.expectEqual(try await store.workers(), [claim.current], "late calls of the old holder change nothing")
+      try self.expectEqual(
+        try await store.workers().records, [claim.current], "late calls of the old holder change nothing")
     }
   }
 
@@ -78,7 +79,7 @@ extension StoreContract {
       try await self.expectError(.leaseLost, "a renewal of a row that never was") {
         try await store.renewWorker(3, token: Self.mine.token, term: 1, leaseMilliseconds: Self.lease, bound: 900)
       }
-      try self.expectEqual(try await store.workers(), [promised], "refused renewals change nothing")
+      try self.expectEqual(try await store.workers().records, [promised], "refused renewals change nothing")
     }
   }
 
@@ -95,7 +96,7 @@ extension StoreContract {
       }
       try await store.releaseWorker(4, token: Self.mine.token, term: 1, bound: 60)
       let released = WorkerRecord(worker: 4, owner: Self.mine, term: 1, expiresAt: 0, bound: 60)
-      try self.expectEqual(try await store.workers(), [released], "the row after a release")
+      try self.expectEqual(try await store.workers().records, [released], "the row after a release")
       try await self.expectError(.leaseLost, "a renewal after a release") {
         try await store.renewWorker(4, token: Self.mine.token, term: 1, leaseMilliseconds: Self.lease, bound: 900)
       }
@@ -125,14 +126,21 @@ extension StoreContract {
 
   func listsWorkers() async throws {
     try await self.withStore { store in
-      try self.expectEqual(try await store.workers(), [], "the workers of a fresh database")
+      try self.expectEqual(try await store.workers().records, [], "the workers of a fresh database")
       var promised: [WorkerRecord] = []
       for worker: Int64 in [1023, 3, 0, 65_535, 10] {
         let claim = try await store.claimWorker(worker, owner: Self.mine, leaseMilliseconds: Self.lease, bound: worker)
         promised.append(claim.current)
       }
       promised.sort { $0.worker < $1.worker }
-      try self.expectEqual(try await store.workers(), promised, "the workers in order of number")
+      let list = try await store.workers()
+      try self.expectEqual(list.records, promised, "the workers in order of number")
+      let claim = try await store.claimWorker(0, owner: Self.mine, leaseMilliseconds: Self.lease, bound: 0)
+      // By the clock that leases end by, between the claims before it and the one after it.
+      let earliest = (promised.map(\.expiresAt).max() ?? 0) - Self.lease
+      try self.expect(
+        (earliest...claim.storeTime).contains(list.storeTime),
+        "the list's time \(list.storeTime), claims at \(earliest) and \(claim.storeTime)")
     }
   }
 
@@ -146,7 +154,7 @@ extension StoreContract {
           try await store.claimWorker(1, owner: Self.mine, leaseMilliseconds: lease, bound: 0)
         }
       }
-      try self.expectEqual(try await store.workers(), [], "refused claims leave nothing behind")
+      try self.expectEqual(try await store.workers().records, [], "refused claims leave nothing behind")
     }
   }
 

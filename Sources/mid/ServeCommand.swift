@@ -38,7 +38,7 @@ struct ServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Where /metrics listens, or off.", valueName: "host:port"))
   var metrics: String?
 
-  @Option(help: ArgumentHelp("This node's worker id in Snowflake ids.", valueName: "n"))
+  @Option(help: ArgumentHelp("This node's worker id in Snowflake ids: a number, ordinal, or leased.", valueName: "n"))
   var workerID: String?
 
   @Option(help: ArgumentHelp("This node's datacenter id in Snowflake ids.", valueName: "n"))

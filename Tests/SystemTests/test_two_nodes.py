@@ -184,12 +184,6 @@ def test_a_database_killed_under_load_costs_no_id_and_no_call_its_deadline(two, 
     )
 
 
-def test_without_a_worker_id_a_shared_store_is_refused(mid, mariadb):
-    server = mid(store=mariadb.url, settings=mariadb.settings).launch()
-    assert server.process.process.wait(20) == 2, server.process.output()
-    assert "worker" in server.process.output()
-
-
 def test_a_worker_id_that_another_server_holds_is_refused(mid, mariadb):
     first = mid(store=mariadb.url, arguments=["--worker-id", 1], settings=mariadb.settings).start()
     second = mid(store=mariadb.url, arguments=["--worker-id", 1], settings=mariadb.settings).launch()

@@ -12,20 +12,27 @@ extension SnowflakeGenerator {
   ///
   /// Call it with a floor of the bound that the store held *before* the worker id was taken, and a bound that is stored.
   ///
+  /// - Parameter leaseEnd: When the lease ends, in nanoseconds of the monotonic clock. `UInt64.max`, the default, for a
+  ///   worker id that nobody else can get.
   /// - Returns: `false` after ``close()``, when nothing is granted any more.
   @discardableResult
-  public func grant(floorWallMilliseconds floor: Int64, boundWallMilliseconds bound: Int64) -> Bool {
+  public func grant(
+    floorWallMilliseconds floor: Int64, boundWallMilliseconds bound: Int64, leaseEnd: UInt64 = .max
+  ) -> Bool {
     self.control.withLock { control in
       guard !control.isFinal else { return false }
       if self.word.load(ordering: .acquiring) == Self.closed {
         // The bound first: whoever sees the word open sees this bound or a later one.
         self.boundPosition.store(self.boundPosition(of: bound), ordering: .releasing)
+        self.leaseEnd.store(leaseEnd, ordering: .releasing)
         let resume = max(control.resume + (control.wasGranted ? 1 : 0), self.floorPosition(of: floor))
         control.wasGranted = true
         self.word.store(resume, ordering: .releasing)
       } else {
         self.raiseOpenWord(to: self.floorPosition(of: floor))
         self.raiseBound(to: self.boundPosition(of: bound))
+        // An end where there was none, after a start without the store: the one case in which it comes nearer.
+        self.leaseEnd.store(leaseEnd, ordering: .releasing)
       }
       return true
     }
@@ -47,12 +54,16 @@ extension SnowflakeGenerator {
   /// Moves the bound upwards to `bound` (milliseconds since the Unix epoch), which is stored already. Lower ones change
   /// nothing.
   ///
+  /// - Parameter leaseEnd: The new end of the lease in nanoseconds of the monotonic clock, or nil to leave it.
   /// - Returns: `false` where nothing is granted now: before the first grant, after ``revoke(_:)`` or ``close()``.
   @discardableResult
-  public func extendBound(toWallMilliseconds bound: Int64) -> Bool {
+  public func extendBound(toWallMilliseconds bound: Int64, leaseEnd: UInt64? = nil) -> Bool {
     self.control.withLock { _ in
       guard self.word.load(ordering: .acquiring) != Self.closed else { return false }
       self.raiseBound(to: self.boundPosition(of: bound))
+      if let leaseEnd, leaseEnd > self.leaseEnd.load(ordering: .relaxed) {
+        self.leaseEnd.store(leaseEnd, ordering: .releasing)
+      }
       return true
     }
   }
@@ -100,6 +111,9 @@ extension SnowflakeGenerator {
 
   /// Whether a grant is in force. Its bound may have passed all the same.
   public var isGranted: Bool { self.word.load(ordering: .acquiring) != Self.closed }
+
+  /// Whether it was ever granted anything.
+  var wasGranted: Bool { self.control.withLock { $0.wasGranted } }
 
   private func shut(_ control: inout Control, reason: IDError) -> Int64 {
     // The reason stands before the word closes: whoever finds it closed waits for this lock and reads the new one.

@@ -17,6 +17,13 @@ extension SnowflakeGenerator {
     IDError(.exhausted, "the layout's time ended at \(self.layout.endOfTimeDescription)")
   }
 
+  func leaseEnded() -> IDError {
+    IDError(
+      .leaseLost,
+      "the lease of worker id \(self.worker.number) has ended by this machine's monotonic clock: it was not renewed in "
+        + "time, as the store was away or this process stood still")
+  }
+
   func pastBound(_ bound: UInt64, now: Int64) -> IDError {
     let end = WallTime(milliseconds: self.layout.wallMilliseconds(ofTick: Int64(bound >> self.shift)))
     return IDError(

@@ -15,13 +15,14 @@ internal import Synchronization
 /// - The word lies ahead (the clock stepped back, or a batch ran ahead): go on by sequence, into later ticks too, while
 ///   they are at most `maxAhead` past `now`; then wait.
 ///
-/// Issuing needs a grant (see ``grant(floorWallMilliseconds:boundWallMilliseconds:)``): nothing below its floor and
-/// nothing that reaches its bound is ever given out, whatever the clock says. Whoever keeps the bound in a store
-/// therefore knows what a crashed or frozen process can have issued.
+/// Issuing needs a grant (see ``grant(floorWallMilliseconds:boundWallMilliseconds:leaseEnd:)``): nothing below its floor
+/// and nothing that reaches its bound is ever given out, whatever the clock says. Whoever keeps the bound in a store
+/// therefore knows what a crashed or frozen process can have issued. Nothing is given out either once the lease has ended
+/// by the monotonic clock, whatever the wall clock says.
 ///
 /// It does not promise that two generators differ: that is the worker id's part.
 ///
-/// Cost: one clock reading and one compare-and-swap.
+/// Cost: a reading of each clock and one compare-and-swap.
 /// Source: Twitter Snowflake; the layout is ``SnowflakeLayout``.
 public final class SnowflakeGenerator: Sendable {
   /// The word of a generator that may not issue. No position reaches it: they have 63 bits.
@@ -52,6 +53,9 @@ public final class SnowflakeGenerator: Sendable {
   let word: Atomic<UInt64>
   /// The first position that must not be issued. Grows while the word is open.
   let boundPosition = Atomic<UInt64>(0)
+  /// When the lease ends, in nanoseconds of the monotonic clock; `UInt64.max` where there is none. Grows while the word is
+  /// open.
+  let leaseEnd = Atomic<UInt64>(.max)
   let control: Mutex<Control>
 
   /// Creates a generator that issues nothing until its first grant.
@@ -167,6 +171,8 @@ extension SnowflakeGenerator {
   ///   does, a single id waits.
   func room(at position: UInt64, now: Int64, mayStartAhead: Bool) -> Room {
     guard position != Self.closed else { return .failure(self.refusal()) }
+    let leaseEnd = self.leaseEnd.load(ordering: .acquiring)
+    guard leaseEnd == .max || self.clock.monotonicNanoseconds() < leaseEnd else { return .failure(self.leaseEnded()) }
     let layout = self.layout
     guard now >= layout.epochMilliseconds else { return .failure(self.beforeEpoch(now)) }
     let elapsed = now - layout.epochMilliseconds

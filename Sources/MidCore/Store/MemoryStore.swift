@@ -148,7 +148,10 @@ extension MemoryStore {
     }
   }
 
-  public func workers() async throws(IDError) -> [WorkerRecord] {
-    try self.transaction { state throws(IDError) in state.workers.values.sorted { $0.worker < $1.worker } }
+  public func workers() async throws(IDError) -> WorkerList {
+    let now = self.clock.wallMilliseconds()
+    return try self.transaction { state throws(IDError) in
+      WorkerList(records: state.workers.values.sorted { $0.worker < $1.worker }, storeTime: now)
+    }
   }
 }

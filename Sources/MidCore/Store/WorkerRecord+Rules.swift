@@ -59,7 +59,7 @@ extension WorkerRecord {
       ? "and was given back"
       : "until \(WallTime(milliseconds: self.expiresAt)) (now \(WallTime(milliseconds: time)) by the store's clock)"
     return IDError(
-      .leaseLost, "worker id \(self.worker) is held by \(self.owner.description) in term \(self.term) \(end)")
+      .leaseLost, "worker id \(self.worker) is held by \(self.owner.description), in term \(self.term) \(end)")
   }
 
   private static func expiry(at time: Int64, _ leaseMilliseconds: Int64) throws(IDError) -> Int64 {

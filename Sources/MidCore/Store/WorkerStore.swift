@@ -52,6 +52,20 @@ public struct WorkerClaim: Sendable, Hashable {
   }
 }
 
+/// All worker rows of a store at one moment.
+public struct WorkerList: Sendable, Hashable {
+  /// The rows, in order of worker number.
+  public var records: [WorkerRecord]
+  /// The store's own clock while it read them, in milliseconds since the Unix epoch.
+  public var storeTime: Int64
+
+  /// Creates a list.
+  public init(records: [WorkerRecord], storeTime: Int64) {
+    self.records = records
+    self.storeTime = storeTime
+  }
+}
+
 /// Where worker ids and their time bounds are kept, so that two holders of one id are found out and a later holder
 /// never reissues an earlier one's ids.
 ///
@@ -78,8 +92,8 @@ public protocol WorkerStore: Sendable {
   /// - Throws: ``IDError/Code/leaseLost`` when token or term are no longer the row's.
   func releaseWorker(_ worker: Int64, token: String, term: Int64, bound: Int64) async throws(IDError)
 
-  /// All rows, in order of worker number.
-  func workers() async throws(IDError) -> [WorkerRecord]
+  /// All rows, in order of worker number, and the store's time.
+  func workers() async throws(IDError) -> WorkerList
 }
 
 /// A store of both kinds, as every backend is, with what its start and end need.

@@ -69,7 +69,8 @@ extension ServerConfiguration {
           maxHandshakes: try settings(Settings.grpcTLSMaxHandshakes))),
       metricsAddress: try settings(Settings.metricsAddress),
       snowflake: Snowflake(
-        workerID: try settings(Settings.workerID), datacenterID: try settings(Settings.datacenterID),
+        workerID: try settings(Settings.workerID), workerRange: try settings(Settings.workerRange),
+        datacenterID: try settings(Settings.datacenterID),
         layout: try settings(Settings.snowflakeLayout), maxAhead: try settings(Settings.snowflakeMaxAhead),
         sequenceJitter: try settings(Settings.snowflakeSequenceJitter),
         localBound: try settings(Settings.snowflakeLocalBound), lease: try settings(Settings.snowflakeLease),

@@ -80,8 +80,10 @@ package struct ServerConfiguration: Sendable, Equatable {
 
   /// Snowflake ids.
   package struct Snowflake: Sendable, Equatable {
-    /// `worker.id`, or nil where none is given. Within ``layout``; see ``worker(default:)``.
-    package var workerID: Int?
+    /// `worker.id`. A number is within ``layout``; see ``wish(host:)``.
+    package var workerID: WorkerSource
+    /// `worker.range`, or nil where none is given. Within ``layout``.
+    package var workerRange: ClosedRange<Int>?
     /// `datacenter.id`, or nil where none is given. Within ``layout``.
     package var datacenterID: Int?
     /// `snowflake.layout`: the preset of that name.

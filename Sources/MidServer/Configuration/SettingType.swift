@@ -42,6 +42,37 @@ extension SettingType where Value == Int {
   }
 }
 
+extension SettingType where Value == WorkerSource {
+  /// A worker number, or where it comes from.
+  static let workerID: SettingType = {
+    let number = SettingType<Int>.integer(0...65_535)
+    return SettingType(
+      allowed: "\(number.allowed), ordinal (the number at the end of the host's name), or leased"
+    ) { text in
+      switch text {
+      case "leased": .leased
+      case "ordinal": .ordinal
+      default: number.parse(text).map { .number($0) }
+      }
+    }
+  }()
+}
+
+extension SettingType where Value == ClosedRange<Int> {
+  /// The first and the last of some worker numbers.
+  static let workerRange: SettingType = {
+    let number = SettingType<Int>.integer(0...65_535)
+    return SettingType(allowed: "LOW..HIGH from 0 to 65535, both included, like 512..1023") { text in
+      let ends = text.split(separator: ".", omittingEmptySubsequences: false)
+      guard ends.count == 3, ends[1].isEmpty else { return nil }
+      guard let low = number.parse(String(ends[0])), let high = number.parse(String(ends[2])), low <= high else {
+        return nil
+      }
+      return low...high
+    }
+  }()
+}
+
 extension SettingType where Value == Bool {
   /// A switch.
   static let onOff = SettingType(allowed: "on or off") { text in

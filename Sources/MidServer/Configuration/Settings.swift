@@ -109,8 +109,11 @@ package enum Settings {
     help: "Where GET /metrics answers Prometheus, or off.")
 
   static let workerID = Setting(
-    "worker.id", .optional(.integer(0...65_535)), default: "", flag: "--worker-id",
-    help: "This node's worker number, which no other node may have. Its bound is what the layout has bits for.")
+    "worker.id", .workerID, default: "leased", flag: "--worker-id",
+    help: "This node's worker number, which no other node has: leased from the store, or fixed.")
+  static let workerRange = Setting(
+    "worker.range", .optional(.workerRange), default: "",
+    help: "Which worker numbers may be leased; all that the layout has bits for where it is not set.")
   static let datacenterID = Setting(
     "datacenter.id", .optional(.integer(0...65_535)), default: "", flag: "--datacenter-id",
     help: "This node's datacenter number, for layouts that have one. Its bound is what the layout has bits for.")
@@ -179,7 +182,7 @@ package enum Settings {
     grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge, grpcReflection,
     grpcTLSCertificate, grpcTLSKey, grpcTLSClientCA, grpcTLSClientCertificates, grpcTLSMinimumVersion,
     grpcTLSMaxHandshakes,
-    metricsAddress, workerID, datacenterID,
+    metricsAddress, workerID, workerRange, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,
     segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTagRefresh, batchMax,

@@ -72,6 +72,15 @@ package enum MetricCatalogue {
 
   package static let workerID = MetricFamily(
     "mid_snowflake_worker_id", .gauge, unit: .none, "The worker number in use; absent while there is none.")
+  package static let workerTerm = MetricFamily(
+    "mid_snowflake_worker_term", .gauge, unit: .none,
+    "The term under which the store has leased the worker number; absent while it has not.")
+  package static let workerLease = MetricFamily(
+    "mid_snowflake_lease_left_seconds", .gauge, unit: .seconds,
+    "How long Snowflake IDs are handed out without a renewal of the worker number's lease; absent without one.")
+  package static let workerChanges = MetricFamily(
+    "mid_snowflake_worker_changes_total", .counter, unit: .none,
+    "Changes from one worker number to another since the start.")
   package static let workerBound = MetricFamily(
     "mid_snowflake_bound_timestamp_seconds", .gauge, unit: .seconds,
     "The Unix time that no Snowflake ID reaches before the bound is renewed.")
@@ -110,7 +119,7 @@ package enum MetricCatalogue {
     calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
     segmentWaiters, segmentIDsLeft, segmentLoads,
     storeDuration, storeErrors, buildInfo, ready,
-    workerID, workerBound, layoutEnd,
+    workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries,
     processCPU, processMemory, processFiles, processStart, droppedSeries,
   ]

@@ -31,7 +31,7 @@ final class ClockQueue: Sendable {
     func isLeft(at now: NIODeadline) -> Bool { self.answers > 0 && self.ids > 0 && now < self.end }
   }
 
-  private let snowflake: SnowflakeGenerator
+  private let snowflake: SnowflakeNode
   private let now: @Sendable () -> NIODeadline
   private let state: Mutex<State>
   private let waiting = Atomic<Int>(0)
@@ -42,7 +42,7 @@ final class ClockQueue: Sendable {
   ///   - maximumWaiters: how many calls may wait at once.
   ///   - now: the clock of deadlines.
   init(
-    snowflake: SnowflakeGenerator, maximumWaiters: Int, now: @escaping @Sendable () -> NIODeadline = { .now() }
+    snowflake: SnowflakeNode, maximumWaiters: Int, now: @escaping @Sendable () -> NIODeadline = { .now() }
   ) {
     self.snowflake = snowflake
     self.now = now

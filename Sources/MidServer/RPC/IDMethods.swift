@@ -36,7 +36,7 @@ package final class IDMethods: Sendable {
   /// The allowed modes, as error messages name them.
   static let modes = "snowflake, segment"
 
-  let snowflake: SnowflakeGenerator
+  let snowflake: SnowflakeNode
   let segments: SegmentDirectory
   let limits: Limits
   let meter: any Meter
@@ -44,7 +44,7 @@ package final class IDMethods: Sendable {
 
   /// Creates the methods.
   package init(
-    snowflake: SnowflakeGenerator, segments: SegmentDirectory, limits: Limits, meter: any Meter
+    snowflake: SnowflakeNode, segments: SegmentDirectory, limits: Limits, meter: any Meter
   ) {
     self.snowflake = snowflake
     self.clockQueue = ClockQueue(snowflake: snowflake, maximumWaiters: limits.maximumWaiters)

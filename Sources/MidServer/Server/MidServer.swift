@@ -50,9 +50,10 @@ package struct MidServer {
       self.configuration.grpc.tls.settings, logger: self.logger, now: { clock.wallMilliseconds() })
     certificates.collect(in: self.registry)
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
-    let file = try self.openWorkerFile()
+    let wish = try self.configuration.snowflake.wish(host: Self.hostName)
+    let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
     try await supervisor.tryOnce()
-    let keeper = try self.makeKeeper(supervisor, file: file)
+    let keeper = try self.makeKeeper(supervisor, wish: wish, file: file)
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
     let segments = try self.makeSegments(supervisor, metrics: metrics)
@@ -111,40 +112,20 @@ package struct MidServer {
 
   // MARK: - Snowflake
 
-  private func workerID() throws(IDError) -> WorkerID {
-    guard let worker = try self.configuration.snowflake.worker(default: self.store.isShared ? nil : 0) else {
-      throw IDError(
-        .invalidArgument,
-        "several nodes can share the \(self.store.kind) store at \(self.store.location), so this node needs a worker id "
-          + "of its own: set --worker-id (or MID_WORKER_ID, or worker.id) to a number that no other node has")
-    }
-    return worker
-  }
-
-  private func openWorkerFile() throws(IDError) -> WorkerStateFile {
-    try WorkerStateFile(folder: self.configuration.dataDirectory, worker: self.workerID().number)
-  }
-
-  private func makeKeeper(
-    _ supervisor: StoreSupervisor, file: sending WorkerStateFile
-  ) throws(IDError) -> WorkerKeeper {
+  private func makeKeeper(_ supervisor: StoreSupervisor, wish: WorkerWish, file: sending WorkerStateFile)
+    throws(IDError) -> WorkerKeeper
+  {
     let settings = self.configuration.snowflake
     let layout = settings.layout
-    let generator = try SnowflakeGenerator(
-      layout: layout, worker: self.workerID(), clock: self.clock, maxAhead: settings.maxAhead,
-      sequenceJitter: settings.sequenceJitter, salt: .random(in: 0 ... .max))
+    let snowflake = try SnowflakeNode(
+      layout: layout, clock: self.clock, maxAhead: settings.maxAhead, sequenceJitter: settings.sequenceJitter,
+      salt: .random(in: 0 ... .max))
     self.logger.info(
       "snowflake layout",
-      metadata: [
-        "epoch_ms": "\(layout.epochMilliseconds)", "worker_id": "\(generator.worker)",
-        "end_of_time": "\(layout.endOfTimeDescription)",
-      ])
+      metadata: ["epoch_ms": "\(layout.epochMilliseconds)", "end_of_time": "\(layout.endOfTimeDescription)"])
     return WorkerKeeper(
-      generator: generator, store: self.store, isStoreReady: { supervisor.isReady },
-      storeReady: { try await supervisor.waitUntilReady() }, file: file, host: Self.hostName,
-      process: Int(getpid()), clock: self.clock,
-      times: WorkerKeeper.Times(
-        localBound: settings.localBound, lease: settings.lease, renewInterval: settings.renewInterval),
+      wish, snowflake: snowflake, store: self.store, isStoreReady: { supervisor.isReady }, file: file,
+      host: Self.hostName, process: Int(getpid()), clock: self.clock, settings: settings.leaseSettings,
       logger: self.logger)
   }
 
@@ -172,7 +153,7 @@ package struct MidServer {
   ) throws(IDError) -> RPCService {
     let settings = self.configuration.grpc
     let ids = IDMethods(
-      snowflake: keeper.generator, segments: segments.directory,
+      snowflake: keeper.snowflake, segments: segments.directory,
       limits: IDMethods.Limits(
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),

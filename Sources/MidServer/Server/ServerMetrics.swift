@@ -101,10 +101,14 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
       writer.write(MetricCatalogue.ready, "snowflake", value: health.isSnowflakeReady() ? 1 : 0)
       writer.write(MetricCatalogue.ready, "segment", value: health.isSegmentReady() ? 1 : 0)
       guard let keeper else { return }
-      let layout = keeper.generator.layout
+      let layout = keeper.snowflake.layout
       writer.write(MetricCatalogue.layoutEnd, value: Double(layout.endOfTimeMilliseconds) / 1000)
-      writer.write(MetricCatalogue.workerID, value: Double(keeper.generator.worker.number))
-      if keeper.bound > 0 { writer.write(MetricCatalogue.workerBound, value: Double(keeper.bound) / 1000) }
+      let status = keeper.status
+      if let worker = status.worker { writer.write(MetricCatalogue.workerID, value: Double(worker)) }
+      if let term = status.term { writer.write(MetricCatalogue.workerTerm, value: Double(term)) }
+      if let left = status.leaseLeft { writer.write(MetricCatalogue.workerLease, value: left / .seconds(1)) }
+      if status.bound > 0 { writer.write(MetricCatalogue.workerBound, value: Double(status.bound) / 1000) }
+      writer.write(MetricCatalogue.workerChanges, value: Double(status.changes))
     }
   }
 }

@@ -4,89 +4,127 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// Holds the worker id that Snowflake ids carry, and keeps the generator's time bound ahead of the clock.
-///
-/// Two bounds are kept, and nothing at or past the earlier one is issued: a long one in the store's row, which another
-/// node must respect, and a short one in the data folder, which this node respects after a crash. A node whose store was
-/// never reached issues on the strength of its fixed id and the short bound alone, until the store answers.
+/// Holds the worker id that Snowflake ids carry, and keeps the time bounds ahead of the clock. The rules are those of
+/// ``MidCore/WorkerLeaseStateMachine``; this carries out what they say, in order, and tells them what came of it.
 package final class WorkerKeeper: Service {
-  /// The keeper's times.
-  package struct Times: Sendable, Hashable {
-    /// How far ahead the bound in the data folder is kept.
-    package var localBound: Duration
-    /// How far ahead the bound and the expiry in the store are kept.
-    package var lease: Duration
-    /// How often the store's are renewed.
-    package var renewInterval: Duration
-
-    /// Creates times.
-    package init(localBound: Duration, lease: Duration, renewInterval: Duration) {
-      self.localBound = localBound
-      self.lease = lease
-      self.renewInterval = renewInterval
-    }
+  /// What is known of the worker id at a moment.
+  package struct Status: Sendable, Hashable {
+    /// The worker number in use, or nil.
+    package var worker: Int64?
+    /// The term it is held under, or nil where the store was not reached yet.
+    package var term: Int64?
+    /// How long the lease goes on by the monotonic clock, or nil where none is held.
+    package var leaseLeft: Duration?
+    /// The bound in force, in milliseconds since the Unix epoch; 0 while nothing may be issued.
+    package var bound: Int64
+    /// How often the worker id has changed since the start.
+    package var changes: Int64
   }
 
-  private struct Lease: Sendable {
-    var term: Int64
-    var bound: Int64
+  private enum Request: Sendable {
+    case list
+    case claim(worker: Int64, bound: Int64)
+    case renew(worker: Int64, term: Int64, bound: Int64)
+    case release(worker: Int64, term: Int64, bound: Int64)
+  }
+
+  private struct State: Sendable {
+    var machine: WorkerLeaseStateMachine
+    /// What is still to be carried out, in order.
+    var actions: [WorkerLeaseStateMachine.Action] = []
+    var isCarryingOut = false
+    /// What waits for the folder and for the store. The rules want at most one of each at a time.
+    var write: WorkerMemory?
+    var request: Request?
+    /// The worker number of the last grant.
+    var worker: Int64?
+    var changes: Int64 = 0
   }
 
   /// What gives out the ids.
-  package let generator: SnowflakeGenerator
+  package let snowflake: SnowflakeNode
 
   private let store: any WorkerStore
   private let isStoreReady: @Sendable () -> Bool
-  private let storeReady: @Sendable () async throws -> Void
   private let clock: any TimeSource
-  private let times: Times
+  private let settings: WorkerLeaseSettings
   private let owner: WorkerOwner
-  private let logger: Logger
+  private let log: WorkerLog
   private let file: Mutex<WorkerStateFile>
-  private let lease = Mutex<Lease?>(nil)
-  /// The bound in force, 0 while nothing may be issued.
-  private let boundReached = Mutex<Int64>(0)
-  private let wasGranted = Atomic<Bool>(false)
+  private let token: String
+  private let state: Mutex<State>
+  private let writes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+  private let requests = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
 
-  /// Creates a keeper for a worker id that the configuration fixed.
+  /// Creates a keeper that holds nothing yet.
   ///
   /// - Parameters:
-  ///   - generator: what to keep going.
-  ///   - store: where the row is.
+  ///   - wish: which worker id it shall hold.
+  ///   - snowflake: what to keep going.
+  ///   - store: where the rows are.
   ///   - isStoreReady: whether the store can be used now.
-  ///   - storeReady: returns once the store can be used.
   ///   - file: the data folder's state, locked for this process.
   ///   - host: this machine's name; a copy of the folder on another machine counts as another owner.
   ///   - process: this process's id, for people.
-  ///   - clock: the wall clock that ids follow.
+  ///   - clock: the clocks that ids follow and leases end by.
   package init(
-    generator: SnowflakeGenerator, store: any WorkerStore, isStoreReady: @escaping @Sendable () -> Bool,
-    storeReady: @escaping @Sendable () async throws -> Void,
-    file: sending WorkerStateFile, host: String, process: Int, clock: any TimeSource, times: Times, logger: Logger
+    _ wish: WorkerWish, snowflake: SnowflakeNode, store: any WorkerStore,
+    isStoreReady: @escaping @Sendable () -> Bool, file: sending WorkerStateFile, host: String, process: Int,
+    clock: any TimeSource, settings: WorkerLeaseSettings, logger: Logger
   ) {
-    self.generator = generator
+    self.snowflake = snowflake
     self.store = store
     self.isStoreReady = isStoreReady
-    self.storeReady = storeReady
     self.clock = clock
-    self.times = times
+    self.settings = settings
+    self.token = file.state.token
     self.owner = WorkerOwner(
       token: "\(file.state.token).\(file.number)@\(host)", description: "\(host), process \(process)")
-    self.logger = logger
+    self.log = WorkerLog(logger: logger, clock: clock)
+    self.state = Mutex(
+      State(
+        machine: WorkerLeaseStateMachine(
+          wish: wish, owner: self.owner, settings: settings, memory: file.state.memory)))
     self.file = Mutex(file)
   }
 
   /// Whether ids can be issued now: granted, the bound ahead of the clock, and the clock not behind the ids.
-  package var isReady: Bool { self.generator.canIssue }
+  package var isReady: Bool { self.snowflake.canIssue }
 
-  /// The bound in force, in milliseconds since the Unix epoch.
-  package var bound: Int64 { self.boundReached.withLock { $0 } }
+  /// What is known of the worker id now.
+  package var status: Status {
+    let now = self.clock.monotonicNanoseconds()
+    return self.state.withLock { state in
+      let held = state.machine.held
+      return Status(
+        worker: state.machine.isIssuing ? state.worker : nil, term: held?.term,
+        leaseLeft: held.map { .nanoseconds(Int64(clamping: $0.leaseEnd) - Int64(clamping: now)) },
+        bound: state.machine.boundInForce, changes: state.changes)
+    }
+  }
 
-  /// Keeps the bounds until graceful shutdown, then stores the exact one, so that the next start is instant.
+  // MARK: - Life
+
+  /// Takes a worker id if the store is there, and issues a fixed one without it only if it is not. Once, before
+  /// ``run()``.
+  package func start() async {
+    self.poll()
+    while !self.state.withLock({ $0.machine.isIssuing }) {
+      if await self.writeNext() { continue }
+      guard await self.askNext() else { return }
+    }
+  }
+
+  /// Keeps the worker id until graceful shutdown, then stores the exact bound, so that the next start is instant.
   package func run() async throws {
     await withTaskGroup(of: Void.self) { group in
-      group.addTask { await self.keepLocal() }
-      group.addTask { await self.keepLease() }
+      group.addTask { await self.keepPolling() }
+      group.addTask {
+        repeat { while await self.writeNext() {} } while await self.isWoken(self.writes.stream)
+      }
+      group.addTask {
+        repeat { while await self.askNext() {} } while await self.isWoken(self.requests.stream)
+      }
       do {
         try await gracefulShutdown()
       } catch {
@@ -95,236 +133,185 @@ package final class WorkerKeeper: Service {
       group.cancelAll()
       await group.waitForAll()
     }
-    await self.release()
+    await self.stop()
   }
 
-  /// Takes the id from the store if the store is there, and issues without it only if it is not. Once, before ``run()``.
-  package func start() async {
-    if self.isStoreReady() {
-      guard let error = await self.claim(), error.code == .storeUnavailable else { return }
-    }
-    await self.issueAlone()
+  private func isWoken(_ stream: AsyncStream<Void>) async -> Bool {
+    for await _ in stream { return !Task.isCancelled }
+    return false
   }
 
-  // MARK: - The data folder's bound
-
-  /// Starts issuing where the store was not reached yet: its row can't be asked, the folder's bound still holds.
-  private func issueAlone() async {
-    let remembered = self.file.withLock { $0.state.bound }
-    do throws(IDError) {
-      try await self.extendLocal()
-      self.grant(floor: remembered)
-      self.tellOfWait(floor: remembered)
-    } catch {
-      self.logger.error("time bound not stored", metadata: ["error": "\(error)"])
-    }
+  /// Several times within the short bound and a renewal's interval, a quarter of a second at most.
+  private var pause: Duration {
+    .milliseconds(max(1, min(250, self.settings.localBound / 12, self.settings.renewal / 4)))
   }
 
-  private func keepLocal() async {
+  private func keepPolling() async {
     do {
-      while !Task.isCancelled {
-        try await Task.sleep(for: self.times.localBound / 3)
-        await self.extendOnce()
+      while true {
+        self.poll()
+        try await Task.sleep(for: self.pause)
       }
     } catch {
       // Cancelled: the service ends.
     }
   }
 
-  private func extendOnce() async {
-    guard self.generator.isGranted else { return }
-    do throws(IDError) {
-      try await self.extendLocal()
-      self.extendGenerator()
-    } catch {
-      self.logger.error("time bound not stored", metadata: ["error": "\(error)"])
+  private func poll() { self.tell { machine, now in machine.poll(now) } }
+
+  private func stop() async {
+    let bound = self.snowflake.close()
+    for action in self.state.withLock({ $0.machine.stop(exactBound: bound) }) {
+      do throws(IDError) {
+        switch action {
+        case .write(let memory): try await self.write(memory).get()
+        case .release(let worker, let term, let bound):
+          try await self.store.releaseWorker(worker, token: self.owner.token, term: term, bound: bound)
+        case .list, .claim, .renew, .grant, .extend, .revoke, .giveUp, .tell:
+          preconditionFailure("\(action) at the end")
+        }
+      } catch {
+        self.log.notGivenBack(error)
+      }
     }
   }
 
-  /// The time that a new bound is counted from: the clock, or the ids where they have run ahead of it.
-  ///
-  /// Never further ahead of the clock than ids may run: a floor that lies further ahead is not issued at yet, and bounds
-  /// that counted from it would move on at each restart, faster than the clock can follow.
-  private var front: Int64 {
-    let now = self.clock.wallMilliseconds()
-    let reach = now + Int64(self.generator.maxAhead / .milliseconds(1))
-    return max(now, min(self.generator.lastIssuedBound, reach))
+  // MARK: - What the rules say
+
+  /// Tells the rules what happened, and carries out what they say, after the lock is left. Where another thread is at it,
+  /// that one goes on with it.
+  private func tell(
+    _ event: (inout WorkerLeaseStateMachine, WorkerLeaseStateMachine.Moment) -> [WorkerLeaseStateMachine.Action]
+  ) {
+    let isStoreReady = self.isStoreReady()
+    let random = UInt64.random(in: 0 ... .max)
+    let isMine = self.state.withLock { state in
+      let now = WorkerLeaseStateMachine.Moment(
+        wall: self.clock.wallMilliseconds(), monotonic: self.clock.monotonicNanoseconds(),
+        front: self.snowflake.front, isStoreReady: isStoreReady, random: random)
+      state.actions += event(&state.machine, now)
+      guard !state.isCarryingOut else { return false }
+      state.isCarryingOut = true
+      return true
+    }
+    guard isMine else { return }
+    while let action = self.nextAction() { self.carryOut(action) }
   }
 
-  private func extendLocal() async throws(IDError) {
-    let bound = self.front + Int64(self.times.localBound / .milliseconds(1))
-    try await self.write { $0.bound = max($0.bound, bound) }
+  private func nextAction() -> WorkerLeaseStateMachine.Action? {
+    self.state.withLock { state in
+      state.isCarryingOut = !state.actions.isEmpty
+      return state.actions.isEmpty ? nil : state.actions.removeFirst()
+    }
   }
 
-  private func write(_ change: @escaping @Sendable (inout WorkerState) -> Void) async throws(IDError) {
+  private func carryOut(_ action: WorkerLeaseStateMachine.Action) {
+    switch action {
+    case .write(let memory):
+      self.state.withLock { $0.write = memory }
+      self.writes.continuation.yield()
+    case .list: self.ask(.list)
+    case .claim(let worker, let bound): self.ask(.claim(worker: worker, bound: bound))
+    case .renew(let worker, let term, let bound): self.ask(.renew(worker: worker, term: term, bound: bound))
+    case .release(let worker, let term, let bound): self.ask(.release(worker: worker, term: term, bound: bound))
+    case .grant(let worker, let floor, let bound, let leaseEnd):
+      self.grant(worker, floor: floor, bound: bound, leaseEnd: leaseEnd)
+    case .extend(let bound, let leaseEnd): self.snowflake.extend(boundWallMilliseconds: bound, leaseEnd: leaseEnd)
+    case .revoke(let error): self.snowflake.revoke(error)
+    case .giveUp(let error):
+      let bound = self.snowflake.revoke(error)
+      self.tell { machine, now in machine.gaveUp(exactBound: bound, now) }
+    case .tell(let fact): self.log(fact)
+    }
+  }
+
+  private func grant(_ worker: Int64, floor: Int64, bound: Int64, leaseEnd: UInt64) {
+    do throws(IDError) {
+      try self.snowflake.grant(
+        worker: worker, floorWallMilliseconds: floor, boundWallMilliseconds: bound, leaseEnd: leaseEnd)
+    } catch {
+      preconditionFailure("a worker id was claimed that the layout has no room for: \(error)")
+    }
+    let previous = self.state.withLock { state in
+      defer { state.worker = worker }
+      guard let previous = state.worker, previous != worker else { return nil as Int64? }
+      state.changes += 1
+      return previous
+    }
+    if let previous { self.log.changed(from: previous, to: worker) }
+  }
+
+  // MARK: - The folder and the store
+
+  /// Stores what the rules want stored, if there is something.
+  private func writeNext() async -> Bool {
+    let memory = self.state.withLock { state in
+      defer { state.write = nil }
+      return state.write
+    }
+    guard let memory else { return false }
+    let result = await self.write(memory)
+    self.tell { machine, now in machine.wrote(result, now) }
+    return true
+  }
+
+  private func write(_ memory: WorkerMemory) async -> Result<Void, IDError> {
     // A disk may take its time: not on the cooperative pool. Carried out also where the task was cancelled: the exact
     // bound of a run that ends in haste is worth as much as any.
-    let outcome: Result<Void, IDError> = await withCheckedContinuation { continuation in
+    await withCheckedContinuation { continuation in
       NIOThreadPool.singleton.submit { item in
         guard case .active = item else {
           return continuation.resume(returning: .failure(IDError(.storeUnavailable, "the thread pool has ended")))
         }
         continuation.resume(
           returning: self.file.withLock { file in
-            Result { () throws(IDError) in
-              var state = file.state
-              change(&state)
-              if state != file.state { try file.write(state) }
-            }
+            Result { () throws(IDError) in try file.write(WorkerState(token: self.token, memory: memory)) }
           })
       }
     }
-    try outcome.get()
   }
 
-  /// The earlier one of both bounds.
-  private var earlierBound: Int64 {
-    let local = self.file.withLock { $0.state.bound }
-    return self.lease.withLock { $0 }.map { min($0.bound, local) } ?? local
+  private func ask(_ request: Request) {
+    self.state.withLock { $0.request = request }
+    self.requests.continuation.yield()
   }
 
-  private func grant(floor: Int64) {
-    let bound = self.earlierBound
-    if self.generator.grant(floorWallMilliseconds: floor, boundWallMilliseconds: bound) {
-      self.wasGranted.store(true, ordering: .relaxed)
-      self.boundReached.withLock { $0 = bound }
+  /// Asks the store what the rules want asked, if there is something.
+  private func askNext() async -> Bool {
+    let request = self.state.withLock { state in
+      defer { state.request = nil }
+      return state.request
     }
-  }
-
-  private func extendGenerator() {
-    let bound = self.earlierBound
-    if self.generator.extendBound(toWallMilliseconds: bound) { self.boundReached.withLock { $0 = bound } }
-  }
-
-  private func tellOfWait(floor: Int64) {
-    let ahead = floor - self.clock.wallMilliseconds()
-    guard ahead > 0 else { return }
-    self.logger.warning(
-      "snowflake waits for the clock",
-      metadata: [
-        "worker_id": "\(self.generator.worker.number)", "wait_ms": "\(ahead)",
-        "reason": "ids of this worker may exist up to that time",
-      ])
-  }
-
-  // MARK: - The store's row
-
-  private func keepLease() async {
-    let pause = min(self.times.renewInterval, self.times.localBound / 3)
-    var waited = self.times.renewInterval
-    do {
-      try await self.storeReady()
-      while !Task.isCancelled {
-        if let held = self.lease.withLock({ $0 }) {
-          // At its time, or at once where the clock was set forward, close to the bound or past it.
-          let room = Duration.milliseconds(held.bound - self.clock.wallMilliseconds())
-          if waited >= self.times.renewInterval || room < self.times.localBound {
-            await self.renew(held)
-            waited = .zero
-          }
-        } else if waited >= self.times.renewInterval {
-          await self.claim()
-          waited = .zero
-        }
-        try await Task.sleep(for: pause)
-        waited += pause
+    guard let request else { return false }
+    switch request {
+    case .list:
+      let result = await Self.result { () throws(IDError) in try await self.store.workers() }
+      self.tell { machine, now in machine.listed(result, now) }
+    case .claim(let worker, let bound):
+      let result = await Self.result { () throws(IDError) in
+        try await self.store.claimWorker(
+          worker, owner: self.owner, leaseMilliseconds: self.settings.lease, bound: bound)
       }
-    } catch {
-      // Cancelled: the service ends.
+      self.tell { machine, now in machine.claimed(result, now) }
+    case .renew(let worker, let term, let bound):
+      let result = await Self.result { () throws(IDError) in
+        try await self.store.renewWorker(
+          worker, token: self.owner.token, term: term, leaseMilliseconds: self.settings.lease, bound: bound)
+      }
+      self.tell { machine, now in machine.renewed(result, now) }
+    case .release(let worker, let term, let bound):
+      let result = await Self.result { () throws(IDError) in
+        try await self.store.releaseWorker(worker, token: self.owner.token, term: term, bound: bound)
+      }
+      if case .failure(let error) = result { self.log.notGivenBack(error) }
+      self.tell { machine, now in machine.released(now) }
     }
+    return true
   }
 
-  private var leaseMilliseconds: Int64 { Int64(self.times.lease / .milliseconds(1)) }
-
-  /// Takes the id, and lets the generator issue above whatever was issued under it before.
-  ///
-  /// - Returns: why that failed, or nil.
-  @discardableResult
-  private func claim() async -> IDError? {
-    let worker = self.generator.worker.number
-    var before = self.file.withLock { $0.state }
-    // What this run issued itself lies below the generator's word; the file's bound tells of earlier runs only.
-    if self.wasGranted.load(ordering: .relaxed) { before.bound = 0 }
-    do throws(IDError) {
-      let asked = max(self.front + self.leaseMilliseconds, self.bound)
-      try await self.write { state in
-        state.isClaiming = true
-        state.askedBound = asked
-      }
-      let claim = try await self.store.claimWorker(
-        worker, owner: self.owner, leaseMilliseconds: self.leaseMilliseconds, bound: asked)
-      let floor = WorkerFloor.floor(file: before, previous: claim.previous, token: self.owner.token)
-      let local = self.front + Int64(self.times.localBound / .milliseconds(1))
-      try await self.write { state in
-        state.term = claim.current.term
-        state.isClaiming = false
-        state.rowBound = claim.current.bound
-        state.bound = max(state.bound, floor, local)
-      }
-      if self.generator.isGranted, let holder = claim.previous?.owner, holder.token != self.owner.token,
-        floor > self.generator.lastIssuedBound
-      {
-        self.logger.error(
-          "another node issued under this worker id while the store was away",
-          metadata: ["worker_id": "\(worker)", "holder": "\(holder.description)"])
-      }
-      self.lease.withLock { $0 = Lease(term: claim.current.term, bound: claim.current.bound) }
-      self.grant(floor: floor)
-      self.tellOfWait(floor: floor)
-      self.logger.info("worker id taken", metadata: ["worker_id": "\(worker)", "term": "\(claim.current.term)"])
-      return nil
-    } catch {
-      if error.code == .leaseLost { self.give(up: error) }
-      self.logger.warning("worker id not taken", metadata: ["worker_id": "\(worker)", "error": "\(error)"])
-      return error
-    }
-  }
-
-  private func renew(_ held: Lease) async {
-    let worker = self.generator.worker.number
-    do throws(IDError) {
-      let asked = self.front + self.leaseMilliseconds
-      try await self.write { state in
-        state.rowBound = held.bound
-        state.askedBound = asked
-      }
-      let claim = try await self.store.renewWorker(
-        worker, token: self.owner.token, term: held.term, leaseMilliseconds: self.leaseMilliseconds, bound: asked)
-      self.lease.withLock { $0 = Lease(term: held.term, bound: claim.current.bound) }
-      self.extendGenerator()
-    } catch {
-      if error.code == .leaseLost {
-        self.lease.withLock { $0 = nil }
-        self.give(up: error)
-      }
-      self.logger.warning("worker id not renewed", metadata: ["worker_id": "\(worker)", "error": "\(error)"])
-    }
-  }
-
-  /// Somebody else holds the id: nothing is issued until it is ours again.
-  private func give(up error: IDError) {
-    self.generator.revoke(error)
-    self.boundReached.withLock { $0 = 0 }
-  }
-
-  private func release() async {
-    let bound = self.generator.close()
-    let held = self.lease.withLock { $0 }
-    do throws(IDError) {
-      // Lower than what was stored: nothing above it was issued, and nothing will be. A run that issued nothing knows
-      // nothing of what others issued, so it leaves the bound as it is.
-      guard self.wasGranted.load(ordering: .relaxed) else { return }
-      try await self.write { state in
-        state.bound = bound
-        if let held { state.rowBound = held.bound }
-        state.askedBound = bound
-      }
-      if let held {
-        try await self.store.releaseWorker(
-          self.generator.worker.number, token: self.owner.token, term: held.term, bound: bound)
-      }
-    } catch {
-      self.logger.warning("worker id not given back", metadata: ["error": "\(error)"])
-    }
+  private static func result<Value: Sendable>(
+    _ body: () async throws(IDError) -> Value
+  ) async -> Result<Value, IDError> {
+    do throws(IDError) { return .success(try await body()) } catch { return .failure(error) }
   }
 }

@@ -1,44 +1,32 @@
 import Foundation
 package import MidCore
 
-/// What a node remembers of its worker id between two runs on the same data folder.
+/// What the data folder keeps of the worker id between two runs.
 package struct WorkerState: Sendable, Hashable {
   /// The owner token of this folder: 32 hexadecimal digits, made once.
   package var token: String
-  /// The term of the last claim that was confirmed, 0 before the first.
-  package var term: Int64
-  /// Whether a claim was under way: the store may show a later term, under which nothing was issued.
-  package var isClaiming: Bool
-  /// The first millisecond since the Unix epoch that no id issued from this folder has reached or will reach.
-  package var bound: Int64
-  /// The bound in the store's row as the store last confirmed it, 0 before the first claim.
-  package var rowBound: Int64
-  /// The bound that the store was last asked to write: the row may show it though no answer came.
-  package var askedBound: Int64
+  /// The worker id and its bounds.
+  package var memory: WorkerMemory
 
   /// Creates a state.
-  package init(
-    token: String, term: Int64 = 0, isClaiming: Bool = false, bound: Int64 = 0, rowBound: Int64 = 0,
-    askedBound: Int64 = 0
-  ) {
+  package init(token: String, memory: WorkerMemory = WorkerMemory()) {
     self.token = token
-    self.term = term
-    self.isClaiming = isClaiming
-    self.bound = bound
-    self.rowBound = rowBound
-    self.askedBound = askedBound
+    self.memory = memory
   }
 
   /// One line of text with a checksum at its end.
   var line: String {
+    let memory = self.memory
     let body =
-      "mid-worker 1 token=\(self.token) term=\(self.term) claiming=\(self.isClaiming ? 1 : 0) bound=\(self.bound) "
-      + "row=\(self.rowBound) asked=\(self.askedBound)"
+      "mid-worker 2 token=\(self.token) worker=\(memory.worker.map { "\($0)" } ?? "none") term=\(memory.term) "
+      + "claiming=\(memory.isClaiming ? 1 : 0) bound=\(memory.bound) row=\(memory.rowBound) asked=\(memory.askedBound)"
     return "\(body) sum=\(String(Self.checksum(body), radix: 16))"
   }
 
   /// Reads a line; nil where it is torn or not one.
-  init?(line: some StringProtocol) {
+  ///
+  /// - Parameter worker: whose file it is, for lines of version 1, which do not say.
+  init?(line: some StringProtocol, worker: Int64?) {
     let words = line.split(separator: " ", omittingEmptySubsequences: false)
     guard let last = words.last, last.hasPrefix("sum=") else { return nil }
     let body = words.dropLast().joined(separator: " ")
@@ -48,13 +36,17 @@ package struct WorkerState: Sendable, Hashable {
       let parts = word.split(separator: "=", maxSplits: 1)
       if parts.count == 2 { fields[parts[0]] = parts[1] }
     }
-    guard body.hasPrefix("mid-worker 1 "), let token = fields["token"],
-      let term = fields["term"].flatMap({ Int64($0) }),
-      let bound = fields["bound"].flatMap({ Int64($0) }), let claiming = fields["claiming"],
+    guard let token = fields["token"], let claiming = fields["claiming"],
+      let term = fields["term"].flatMap({ Int64($0) }), let bound = fields["bound"].flatMap({ Int64($0) }),
       let row = fields["row"].flatMap({ Int64($0) }), let asked = fields["asked"].flatMap({ Int64($0) })
     else { return nil }
+    let isFirstVersion = body.hasPrefix("mid-worker 1 ")
+    guard isFirstVersion || body.hasPrefix("mid-worker 2 ") else { return nil }
     self.init(
-      token: String(token), term: term, isClaiming: claiming == "1", bound: bound, rowBound: row, askedBound: asked)
+      token: String(token),
+      memory: WorkerMemory(
+        worker: isFirstVersion ? worker : fields["worker"].flatMap { Int64($0) }, term: term,
+        isClaiming: claiming == "1", bound: bound, rowBound: row, askedBound: asked))
   }
 
   /// FNV-1a, 64 bits: enough to tell a torn line from a whole one.
@@ -80,13 +72,14 @@ package final class WorkerStateFile {
   /// counts as another owner.
   package let number: UInt64
 
-  /// Opens the file of worker `worker` in `folder`, and makes folder and file where they are missing. Blocks.
+  /// Opens the file for `wish` in `folder`, one for each fixed worker id and one for all others, and makes folder and file where they are missing. Blocks.
   ///
   /// - Throws: ``IDError/Code/storeRejected`` with what to do: the folder can't be written, the file is not ours, or
   ///   another process holds it.
-  package init(folder: String, worker: Int64) throws(IDError) {
+  package init(folder: String, wish: WorkerWish) throws(IDError) {
     try Self.makeFolder(folder)
-    self.path = "\(folder)/worker-\(worker).state"
+    let worker: Int64? = if case .fixed(let worker) = wish { worker } else { nil }
+    self.path = "\(folder)/\(worker.map { "worker-\($0).state" } ?? "worker.state")"
     self.descriptor = open(self.path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard self.descriptor >= 0 else {
       throw IDError(
@@ -96,12 +89,13 @@ package final class WorkerStateFile {
       close(self.descriptor)
       throw IDError(
         .storeRejected,
-        "another process uses worker id \(worker) in \(folder); give each its own --worker-id, or its own data.directory"
-      )
+        worker.map {
+          "another process uses worker id \($0) in \(folder); give each its own --worker-id, or its own data.directory"
+        } ?? "another process uses \(self.path); give each its own data.directory")
     }
     self.state = WorkerState(token: Self.makeToken())
     self.number = try Self.number(ofFile: self.path)
-    guard let found = try Self.read(self.descriptor, path: self.path) else {
+    guard let found = try Self.read(self.descriptor, path: self.path, worker: worker) else {
       // The descriptor is closed by deinit, which runs also where an initialiser throws after its last property is set.
       throw IDError(.storeRejected, "\(self.path) holds no worker state that can be read; see docs before removing it")
     }
@@ -149,7 +143,7 @@ package final class WorkerStateFile {
 
   /// The slots that hold a whole line; nil where the file has contents and none of them is one.
   private static func read(
-    _ descriptor: Int32, path: String
+    _ descriptor: Int32, path: String, worker: Int64?
   ) throws(IDError) -> [(state: WorkerState, serial: UInt64, slot: Int)]? {
     var found: [(state: WorkerState, serial: UInt64, slot: Int)] = []
     var isEmpty = true
@@ -162,7 +156,7 @@ package final class WorkerStateFile {
       let text = String(decoding: bytes.prefix(count), as: UTF8.self)
       let line = text.prefix { $0 != "\n" }
       guard let space = line.firstIndex(of: " "), let serial = UInt64(line[..<space]),
-        let state = WorkerState(line: line[line.index(after: space)...])
+        let state = WorkerState(line: line[line.index(after: space)...], worker: worker)
       else { continue }
       found.append((state, serial, slot))
     }

@@ -31,7 +31,7 @@ import Testing
     #expect(!configuration.grpc.tls.isOn)
     #expect(configuration.grpc.tls.settings == nil)
     #expect(configuration.metricsAddress == HostPort(host: "127.0.0.1", port: 9_190))
-    #expect(configuration.snowflake.workerID == nil)
+    #expect(configuration.snowflake.workerID == .leased && configuration.snowflake.workerRange == nil)
     #expect(configuration.snowflake.datacenterID == nil)
     #expect(configuration.snowflake.layout == .original)
     #expect(configuration.snowflake.maxAhead == .seconds(1))
@@ -175,6 +175,17 @@ import Testing
   @Test(arguments: [
     (["worker.id": "1024"], "settings: worker.id: does not fit snowflake.layout: the worker id is 0 to 1023, not 1024"),
     (
+      ["worker.range": "512..1024"], "settings: worker.range: does not fit snowflake.layout: worker ids are 0 to 1023"
+    ),
+    (
+      ["worker.range": "512..1023", "worker.id": "ordinal"],
+      "settings: worker.range: is for worker ids that are leased, and worker.id is not leased"
+    ),
+    (
+      ["worker.range": "32..40", "datacenter.id": "1"],
+      "settings: worker.range: says which worker ids may be leased, and so does datacenter.id"
+    ),
+    (
       ["worker.id": "32", "datacenter.id": "3"],
       "settings: worker.id: does not fit snowflake.layout: the machine id is 0 to 31, not 32"
     ),
@@ -192,14 +203,21 @@ import Testing
   }
 
   @Test func theWorkerIDIsOneNumberOrTwoParts() throws {
-    func worker(_ flags: [String: String], default number: Int64? = nil) throws -> Int64? {
-      try ServerConfiguration.load(flags: flags).snowflake.worker(default: number)?.number
+    func wish(_ flags: [String: String], host: String = "here") throws -> WorkerWish {
+      try ServerConfiguration.load(flags: flags).snowflake.wish(host: host)
     }
-    #expect(try worker([:]) == nil)
-    #expect(try worker([:], default: 0) == 0)
-    #expect(try worker(["worker.id": "1023"], default: 0) == 1_023)
-    #expect(try worker(["worker.id": "1", "datacenter.id": "2"]) == 65)
-    #expect(try worker(["worker.id": "65535", "snowflake.layout": "sonyflake"]) == 65_535)
+    #expect(try wish([:]) == .any(0...1023))
+    #expect(try wish(["worker.range": "512..1023"]) == .any(512...1023))
+    #expect(try wish(["datacenter.id": "2"]) == .any(64...95))
+    #expect(try wish(["worker.id": "1023"]) == .fixed(1_023))
+    #expect(try wish(["worker.id": "1", "datacenter.id": "2"]) == .fixed(65))
+    #expect(try wish(["worker.id": "65535", "snowflake.layout": "sonyflake"]) == .fixed(65_535))
+    #expect(try wish(["worker.id": "ordinal"], host: "mid-17") == .fixed(17))
+    #expect(try wish(["worker.id": "ordinal", "datacenter.id": "2"], host: "mid-1.mid.svc.local") == .fixed(65))
+    let none = #expect(throws: IDError.self) { try wish(["worker.id": "ordinal"], host: "mid") }
+    #expect(none?.code == .invalidArgument && none?.message.contains("'mid', does not end with a number") == true)
+    let large = #expect(throws: IDError.self) { try wish(["worker.id": "ordinal"], host: "mid-1024") }
+    #expect(large?.message.contains("the worker id is 0 to 1023, not 1024") == true)
   }
 
   @Test func listsComeFromCommasOrFromYAML() throws {
@@ -215,7 +233,7 @@ import Testing
     let configuration = try ServerConfiguration.load(
       flags: ["metrics.address": "off", "worker.id": "0", "datacenter.id": "31"])
     #expect(configuration.metricsAddress == nil)
-    #expect(configuration.snowflake.workerID == 0)
+    #expect(configuration.snowflake.workerID == .number(0))
     #expect(configuration.snowflake.datacenterID == 31)
   }
 

@@ -19,17 +19,16 @@ private final class QueueHarness: Sendable {
   }
 
   let clock = ManualClock(wallMilliseconds: 1_700_000_000_000)
-  let snowflake: SnowflakeGenerator
+  let snowflake: SnowflakeNode
   let queue: ClockQueue
   let results = Mutex<[(name: String, result: Result<[IDRange], IDError>)]>([])
   private let hands = Hands()
 
   init(maximumWaiters: Int = 1000) throws {
-    let layout = SnowflakeLayout.original
-    self.snowflake = try SnowflakeGenerator(
-      layout: layout, worker: WorkerID(7, layout: layout), clock: self.clock, maxAhead: .seconds(1), sequenceJitter: 0,
-      salt: 1)
-    self.snowflake.grant(floorWallMilliseconds: 0, boundWallMilliseconds: 1_700_003_600_000)
+    self.snowflake = try SnowflakeNode(
+      layout: .original, clock: self.clock, maxAhead: .seconds(1), sequenceJitter: 0, salt: 1)
+    try self.snowflake.grant(
+      worker: 7, floorWallMilliseconds: 0, boundWallMilliseconds: 1_700_003_600_000, leaseEnd: .max)
     self.queue = ClockQueue(
       snowflake: self.snowflake, maximumWaiters: maximumWaiters,
       now: { [hands] in hands.work.withLock { $0.now } })

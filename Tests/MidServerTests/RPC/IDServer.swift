@@ -27,7 +27,7 @@ final class IDServer: Sendable {
 
   let clock = ManualClock(wallMilliseconds: IDServer.start)
   let log = EventLog()
-  let snowflake: SnowflakeGenerator
+  let snowflake: SnowflakeNode
   let directory: SegmentDirectory
   let registry = PrometheusRegistry()
   let metrics: ServerMetrics
@@ -39,10 +39,8 @@ final class IDServer: Sendable {
   var address: SocketAddress { get throws { try #require(self.boundAddress.withLock { $0 }) } }
 
   init(maximumWaiters: Int, step: Int64) throws {
-    let layout = SnowflakeLayout.original
-    self.snowflake = try SnowflakeGenerator(
-      layout: layout, worker: WorkerID(7, layout: layout), clock: self.clock, maxAhead: .seconds(1), sequenceJitter: 0,
-      salt: 1)
+    self.snowflake = try SnowflakeNode(
+      layout: .original, clock: self.clock, maxAhead: .seconds(1), sequenceJitter: 0, salt: 1)
     let source = Source(log: self.log)
     self.directory = try SegmentDirectory(
       settings: SegmentSettings(maximumWaiters: maximumWaiters), maximumWaiting: maximumWaiters, clock: self.clock,
@@ -56,7 +54,8 @@ final class IDServer: Sendable {
     source.server.set(self)
     self.directory.refreshed([TagRecord(tag: .default, maxID: 0, step: step)])
     self.clock.advance(by: 1000)
-    self.snowflake.grant(floorWallMilliseconds: 0, boundWallMilliseconds: Self.start + 3_600_000)
+    try self.snowflake.grant(
+      worker: 7, floorWallMilliseconds: 0, boundWallMilliseconds: Self.start + 3_600_000, leaseEnd: .max)
   }
 
   /// Breaks the circle between a server and what asks it.

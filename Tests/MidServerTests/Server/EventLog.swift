@@ -170,5 +170,5 @@ final class WatchedStore: IDStore {
     }
   }
 
-  func workers() async throws(IDError) -> [WorkerRecord] { try await self.store.workers() }
+  func workers() async throws(IDError) -> WorkerList { try await self.store.workers() }
 }
