@@ -128,6 +128,8 @@ def test_no_more_connections_are_taken_than_there_are_files_for(mid):
     (warning,) = [line for line in server.logs() if line["message"].startswith("this process may open fewer files")]
     most = int(warning["connections"])
     assert 10 <= most < 160 and warning["files"] == "160"
+    # Those who asked whether it serves are gone.
+    wait_until(lambda: server.metric("mid_rpc_connections") == 0, 10, "nobody is connected")
     clients = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(most + 20)]
     try:
         for client in clients:
