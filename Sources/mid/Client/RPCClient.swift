@@ -94,17 +94,19 @@ struct RPCClient: Sendable {
       return try await answer.get()
     } catch let status as RPCStatus {
       guard [.unavailable, .cancelled].contains(status.code) else { throw status }
-      guard let reason = self.goAway.value else { throw RPCStatus(status.code, status.message + self.hint) }
-      throw RPCStatus(.unavailable, "\(self.address) ended the connection: \(reason)")
+      guard let reason = self.goAway.value else {
+        throw RPCStatus(status.code, status.message + self.hint(status.message))
+      }
+      throw RPCStatus(.unavailable, "\(self.address) ended the connection: \(reason)\(self.hint(reason))")
     } catch {
       let reason = self.goAway.value ?? "\(error)"
-      throw RPCStatus(.unavailable, "the connection to \(self.address) is closed: \(reason)\(self.hint)")
+      throw RPCStatus(.unavailable, "the connection to \(self.address) is closed: \(reason)\(self.hint(reason))")
     }
   }
 
-  /// What may be wrong where the server hangs up without a word.
-  private var hint: String {
-    self.tls == nil && !self.goAway.hasHeard ? "; does the server want TLS (--tls)?" : ""
+  /// What may be wrong where the server hangs up without a word, unless the reason says so.
+  private func hint(_ reason: String) -> String {
+    self.tls == nil && !self.goAway.hasHeard && !reason.contains("--tls") ? "; does the server want TLS (--tls)?" : ""
   }
 
   /// Whom the calls are for: the name that the certificate was checked against, where one was given.
