@@ -45,9 +45,7 @@ struct HandlerTimeTests {
     var ends: [RPCConnectionEnd] { self.observer.state.withLock { $0.ends } }
   }
 
-  /// A loop that went on asking would never come to its end.
-  @Test(.timeLimit(.minutes(1)))
-  func `a connection that ends while input waits for its output lets its event loop rest`() throws {
+  @Test func `a connection that ends while input waits for its output gives its memory back`() throws {
     let connection = try Connection(memory: 20_000)
     try connection.greet()
     var peer = try Peer.established()

@@ -161,7 +161,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     }
   }
 
-  /// Has input that waits for the output to leave dealt with, after other connections have had their turn.
+  /// Has input that waits for the output to leave dealt with, not from within what is being done now.
   private func goOnLater() {
     let handler = NIOLoopBound(self, eventLoop: self.eventLoop)
     self.eventLoop.execute {
