@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import NIOHPACK
 import Testing
 
 @testable import MidRPC
@@ -153,6 +154,30 @@ struct LimitTests {
     #expect(peer.machine.heldBytes == 25)
     _ = try peer.send(Peer.window(3, 200))
     #expect(peer.machine.memory == 0 && peer.machine.openStreams == 0)
+  }
+
+  @Test func `of work for the header table lets others have their turn, and loses nothing`() throws {
+    var peer = try Peer.established()
+    func call(_ index: Int) -> [UInt8] {
+      let field = ("k\(index % 50)", String(repeating: "v", count: 100 + index % 7))
+      return peer.call(UInt32(2 * index + 1), [UInt8(index)], fields: Peer.head(extra: [field]), indexing: .indexable)
+    }
+    let burst = (0..<200).flatMap { call($0) }
+    var seen = try peer.send(burst)
+    #expect(peer.machine.isPaused && (20...120).contains(peer.dispatcher.calls.count))
+    var turns = 1
+    while peer.machine.isPaused, turns < 100 {
+      seen += try peer.resume()
+      turns += 1
+    }
+    #expect((3...30).contains(turns), "\(turns)")
+    #expect(peer.dispatcher.calls.map(\.message) == (0..<200).map { [UInt8($0)] })
+    #expect(seen.count == 600)
+    // Blocks that leave the table alone take none of that.
+    var other = try Peer.established()
+    let plain = (0..<200).flatMap { other.call(UInt32(2 * $0 + 1), fields: Peer.head(extra: [("k\($0)", "v")])) }
+    _ = try other.send(plain)
+    #expect(!other.machine.isPaused && other.dispatcher.calls.count == 200)
   }
 
   @Test func `counts what the rest of a request takes, not only what it holds, and lets go of what it does not need`()

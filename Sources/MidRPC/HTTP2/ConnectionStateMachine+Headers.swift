@@ -159,6 +159,11 @@ extension ConnectionStateMachine {
   }
 
   private mutating func decode(_ block: UnsafeRawBufferPointer) throws(ConnectionFault) -> HPACKHeaders {
+    if !HeaderBlock.leavesTableAlone(block) {
+      // Dear: others have their turn before the next ones.
+      self.tableWork += block.count
+      if self.tableWork > RPCLimits.maxTableWork { self.isPaused = true }
+    }
     var buffer = ByteBuffer(bytes: block)
     do {
       return try self.decoder.decodeHeaders(from: &buffer)

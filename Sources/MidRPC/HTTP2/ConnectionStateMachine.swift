@@ -103,8 +103,10 @@ struct ConnectionStateMachine {
   var heldOrder: [UInt32] = []
   /// Calls of many messages that may go on, in the order of their turns.
   var ready: [UInt32] = []
-  /// Whether input waits until the output has left.
+  /// Whether input waits until the output has left, and others have had their turn.
   var isPaused = false
+  /// Bytes of header blocks that have changed the decoder's table since this turn began.
+  var tableWork = 0
 
   /// Why the connection was ended, where the peer broke a rule.
   var fault: ConnectionFault?
@@ -202,6 +204,7 @@ struct ConnectionStateMachine {
     _ bytes: UnsafeRawBufferPointer, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) -> Int {
     var offset = 0
+    self.tableWork = 0
     do throws(ConnectionFault) {
       if self.phase == .awaitingPreface {
         let expected = min(bytes.count, connectionPreface.count)

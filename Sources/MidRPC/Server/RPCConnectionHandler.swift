@@ -11,6 +11,8 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// Output buffers up to this size are kept from one write to the next while the connection is busy.
   private static let keptOutput = 32 * 1024
+  /// How long input that has had its turn waits for the next, at least: enough that the timer is not due at once.
+  private static let turnDelay = TimeAmount.microseconds(20)
 
   let methods: [RPCMethod]
   private let observer: (any RPCObserver)?
@@ -22,6 +24,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   private var output = ByteBuffer()
   private var context: ChannelHandlerContext?
   private var heldRead = false
+  private var isTurnDue = false
   private var isClosing = false
   private var hasToldEnd = false
   private var heldMemory = 0
@@ -148,7 +151,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     }
     self.tellBurst()
     if self.heldMemory != self.machine.memory || self.unwritableSince != nil { self.account(context) }
-    if self.machine.isPaused { self.goOnLater() }
+    if self.machine.isPaused { self.goOnAfterOthers() }
     if (self.machine.isClosed || self.machine.isDrained) && !self.isClosing {
       self.isClosing = true
       if let fault = self.machine.fault { self.tellEnd(fault.code == .enhanceYourCalm ? .flood : .protocolError) }
@@ -166,6 +169,20 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     let handler = NIOLoopBound(self, eventLoop: self.eventLoop)
     self.eventLoop.execute {
       let handler = handler.value
+      if let context = handler.context { handler.goOn(context) }
+    }
+  }
+
+  /// Has input that waits for its turn dealt with once other connections' sockets have been looked at.
+  ///
+  /// NIO runs what `execute` puts off, and timers that are due, before it looks at sockets again: hence a moment's delay.
+  private func goOnAfterOthers() {
+    guard !self.isTurnDue else { return }
+    self.isTurnDue = true
+    let handler = NIOLoopBound(self, eventLoop: self.eventLoop)
+    self.eventLoop.scheduleTask(in: Self.turnDelay) {
+      let handler = handler.value
+      handler.isTurnDue = false
       if let context = handler.context { handler.goOn(context) }
     }
   }

@@ -33,6 +33,10 @@ public struct RPCLimits: Sendable, Hashable {
   /// Bytes that a burst of requests may bring about before they are sent; the rest of the burst waits for the socket.
   static let maxOutputBurst = 256 * 1024
 
+  /// Bytes of header blocks that change the decoder's table, which are the dearest input there is, that are dealt with
+  /// before other connections have their turn: some tens of microseconds of work.
+  static let maxTableWork = 4 * 1024
+
   /// The default limits.
   public init() {}
 

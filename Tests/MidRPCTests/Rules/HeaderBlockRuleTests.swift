@@ -81,9 +81,10 @@ struct HeaderBlockRuleTests {
   @Test func `may add what is larger than the table, which empties it`() throws {
     var peer = try Peer.established()
     let large = Peer.head(extra: [("x", String(repeating: "z", count: 5000))])
-    try peer.expect(
-      peer.call(1, indexing: .indexable) + peer.call(3, fields: large, indexing: .indexable),
-      gives: Peer.answered(1, [3, 2, 1]) + Peer.answered(3, [3, 2, 1]))
+    let calls = peer.call(1, indexing: .indexable) + peer.call(3, fields: large, indexing: .indexable)
+    // As much as that takes a turn of its own.
+    let seen = try peer.send(calls) + peer.resume()
+    #expect(seen == Peer.answered(1, [3, 2, 1]) + Peer.answered(3, [3, 2, 1]))
     try peer.expect(Peer.frame(FrameType.headers, 4, 5, [0xbe]), ends: .compressionError)
   }
 
