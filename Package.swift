@@ -56,11 +56,12 @@ let package = Package(
     .target(name: "MidMySQL", dependencies: ["MidCore", "CMariaDB"], swiftSettings: strict),
     // adjtimex, which Swift's own module of the C library leaves out.
     .systemLibrary(name: "CClock"),
+    .systemLibrary(name: "CMemory"),
     // The server, which takes its stores by protocol.
     .target(
       name: "MidServer",
       dependencies: [
-        "CClock", "MidCore", "MidRPC",
+        "CClock", "CMemory", "MidCore", "MidRPC",
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),

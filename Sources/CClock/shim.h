@@ -31,6 +31,8 @@ static inline uint64_t mid_monotonic_nanoseconds(void) {
 // The kernel's view of its clock, errors in microseconds.
 typedef struct {
   int32_t synchronized;
+  // 1 where a leap second is to be inserted at the end of the day (UTC), -1 where one is to be left out, else 0.
+  int32_t leap;
   int64_t estimated_error;
   int64_t maximum_error;
 } mid_kernel_clock;
@@ -42,6 +44,7 @@ static inline int32_t mid_read_kernel_clock(mid_kernel_clock *clock) {
   int result = adjtimex(&state);
   if (result < 0) return 0;
   clock->synchronized = result != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+  clock->leap = result == TIME_INS || result == TIME_OOP ? 1 : result == TIME_DEL ? -1 : 0;
   clock->estimated_error = state.esterror;
   clock->maximum_error = state.maxerror;
   return 1;

@@ -18,6 +18,7 @@ struct WorkerLeaseHarness {
   var monotonic: UInt64 = 1_000_000_000
   var front: Int64 = 0
   var isStoreReady = true
+  var refusal: IDError?
   var rows: [Int64: WorkerRecord] = [:]
   /// By the store's clock.
   var storeTime = Self.start
@@ -28,7 +29,8 @@ struct WorkerLeaseHarness {
 
   var now: Machine.Moment {
     Machine.Moment(
-      wall: self.wall, monotonic: self.monotonic, front: self.front, isStoreReady: self.isStoreReady, random: 0)
+      wall: self.wall, monotonic: self.monotonic, front: self.front, isStoreReady: self.isStoreReady,
+      refusal: self.refusal, random: 0)
   }
 
   mutating func pass(_ milliseconds: Int64) {

@@ -51,6 +51,33 @@ import Testing
     #expect(node.machine.memory.bound == Self.start + 700_000)
   }
 
+  @Test(arguments: [WorkerWish.any(0...3), .fixed(7)], [true, false])
+  func `a node whose clock is known to be wrong does not begin, but goes on`(wish: WorkerWish, isStoreReady: Bool) {
+    var node = Harness(wish)
+    let refusal = IDError(.notReady, "the clock is wrong")
+    node.refusal = refusal
+    node.isStoreReady = isStoreReady
+    #expect(node.poll() == [.tell(.notTaken(worker: nil, refusal)), .revoke(refusal)])
+    node.pass(999)
+    #expect(node.poll() == [], "not all the time")
+    node.pass(1)
+    #expect(node.poll() == [.revoke(refusal)], "told once")
+    #expect(node.rows.isEmpty)
+    node.refusal = nil
+    node.isStoreReady = true
+    node.pass(1000)
+    #expect(node.turn().grants.count == 1)
+    // From here on it is a matter of readiness: also where the lease ends and another id is taken.
+    node.refusal = refusal
+    node.isStoreReady = false
+    node.pass(600_000)
+    _ = node.turn()
+    #expect(!node.machine.isIssuing)
+    node.isStoreReady = true
+    node.pass(1000)
+    #expect(node.turn().grants.count == 1)
+  }
+
   @Test func `who was quicker is got out of the way of, at once`() {
     var node = Harness(.any(0...9))
     _ = node.poll()

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOEmbedded
+import NIOHPACK
 import Synchronization
 import Testing
 
@@ -59,6 +60,27 @@ struct HandlerTimeTests {
     // What still comes is read, so that the kernel has no reason to throw the GOAWAY away.
     try connection.send(calls)
     #expect(try connection.received().isEmpty)
+  }
+
+  @Test func `header blocks past their turn wait for the clock, as the loop alone would let nobody in between`() throws
+  {
+    let connection = try Connection()
+    try connection.greet()
+    _ = try connection.received()
+    var peer = try Peer.established()
+    let calls = (0..<100).flatMap { index in
+      let field = ("k\(index)", String(repeating: "v", count: 100))
+      return peer.call(UInt32(2 * index + 1), [7], fields: Peer.head(extra: [field]), indexing: .indexable)
+    }
+    try connection.send(calls)
+    var turns = [try connection.received().count / 3]
+    connection.loop.run()
+    #expect(try connection.received().isEmpty)
+    while turns.reduce(0, +) < 100, turns.count < 20 {
+      connection.pass(.microseconds(20))
+      turns.append(try connection.received().count / 3)
+    }
+    #expect(turns.reduce(0, +) == 100 && turns.allSatisfy { (1...60).contains($0) }, "\(turns)")
   }
 
   @Test func `a client that says nothing is closed in time, and one that does is not`() throws {

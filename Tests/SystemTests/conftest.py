@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 # No caches beside the sources; set before the modules beside this file are imported.
 sys.dont_write_bytecode = True
@@ -12,7 +13,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import pytest  # noqa: E402
 
 from clock import ShiftedClock, build_shim  # noqa: E402
-from programs import BINARY, MariaDB, MidServer, Process  # noqa: E402
+from programs import BINARY, MariaDB, MidServer, Process, free_port, which  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -99,3 +100,24 @@ def shim(tmp_path_factory):
 def clock(shim, tmp_path):
     """A wall clock that the test can move; its `environment` puts a process under it."""
     return ShiftedClock(shim, str(tmp_path))
+
+
+@pytest.fixture
+def ntp_server(program, tmp_path):
+    """Starts a chronyd under a clock and returns its address."""
+
+    def start(clock):
+        port = free_port()
+        folder = tmp_path / f"chrony{port}"
+        folder.mkdir()
+        configuration = folder / "chrony.conf"
+        configuration.write_text(
+            f"port {port}\nbindaddress 127.0.0.1\nallow 127.0.0.1\nlocal stratum 3\ncmdport 0\n"
+            f"pidfile {folder}/chronyd.pid\nbindcmdaddress /\n"
+        )
+        chronyd = program(which("chronyd"), "-d", "-x", "-U", "-f", configuration, environment=clock.environment)
+        time.sleep(0.3)
+        assert chronyd.is_running, chronyd.output()
+        return f"127.0.0.1:{port}"
+
+    return start

@@ -5,12 +5,14 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
 
 import grpc
+import pytest
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BINARY = os.path.abspath(os.path.join(ROOT, os.environ.get("MID_BINARY", ".build/release/mid")))
@@ -31,6 +33,17 @@ def free_port():
                 return port
             except OSError:
                 continue
+
+
+def which(name):
+    """A program's path, also of those that are only in an administrator's PATH."""
+    return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin:/sbin")
+
+
+def needs(*programs):
+    missing = [each for each in programs if which(each) is None]
+    # Where everything is to be there, a missing program fails the test instead.
+    return pytest.mark.skipif(bool(missing) and not os.environ.get("CI"), reason=f"not installed: {', '.join(missing)}")
 
 
 def clean_environment(extra=None):

@@ -1,27 +1,14 @@
 """What an operator's tools see: promtool, Prometheus, an NTP server, the log."""
 
 import json
-import os
 import shutil
 import subprocess
-import time
 import urllib.request
 
 import pytest
 
-from programs import free_port, wait_until
+from programs import free_port, needs, wait_until
 from stubs import make_id
-
-
-def which(name):
-    """A program's path, also of those that are only in an administrator's PATH."""
-    return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin:/sbin")
-
-
-def needs(*programs):
-    missing = [each for each in programs if which(each) is None]
-    # Where everything is to be there, a missing program fails the test instead.
-    return pytest.mark.skipif(bool(missing) and not os.environ.get("CI"), reason=f"not installed: {', '.join(missing)}")
 
 
 def some_calls(server):
@@ -86,37 +73,13 @@ def test_a_real_prometheus_scrapes_it(mid, program, tmp_path):
     assert query("sum(id_generate_total)") == 200
 
 
-@pytest.fixture
-def lying_ntp_server(program, clock, tmp_path):
-    """A chronyd whose clock stands 3 s ahead, on a loopback port."""
-    port = free_port()
-    configuration = tmp_path / "chrony.conf"
-    configuration.write_text(
-        f"port {port}\nbindaddress 127.0.0.1\nallow 127.0.0.1\nlocal stratum 3\ncmdport 0\n"
-        f"pidfile {tmp_path}/chronyd.pid\nbindcmdaddress /\n"
-    )
-    clock.set(3)
-    # -d: in the foreground; -x: leave the machine's clock alone; -U: as any user.
-    chronyd = program(
-        which("chronyd"),
-        "-d",
-        "-x",
-        "-U",
-        "-f",
-        configuration,
-        environment=clock.environment,
-    )
-    time.sleep(0.3)
-    assert chronyd.is_running, chronyd.output()
-    return f"127.0.0.1:{port}"
-
-
 @needs("chronyd")
 @needs("promtool")
-def test_an_ntp_server_that_is_3_s_ahead_shows_as_plus_3000_ms(mid, lying_ntp_server):
+def test_an_ntp_server_that_is_3_s_ahead_shows_as_plus_3000_ms(mid, clock, ntp_server):
+    clock.set(3)
     server = mid(
         settings={
-            "MID_CLOCK_NTP_SERVERS": lying_ntp_server,
+            "MID_CLOCK_NTP_SERVERS": ntp_server(clock),
             "MID_CLOCK_NTP_INTERVAL": "1s",
             "MID_CLOCK_MAX_OFFSET": "1m",
         }

@@ -92,6 +92,7 @@ extension WorkerLeaseStateMachine {
         changeAt: floor > now.wall ? now.monotonic + Self.nanoseconds(self.settings.renewal) : 0)
       self.phase = .holding(holding)
       self.granted = (holding.worker, isConfirmed: true)
+      self.hasBegun = true
       self.told = Told(notStored: self.told.notStored)
       actions.append(
         .grant(worker: holding.worker, floor: floor, bound: self.bound(holding), leaseEnd: holding.leaseEnd))
@@ -107,6 +108,7 @@ extension WorkerLeaseStateMachine {
       self.step = .idle
       self.phase = .alone(worker: worker)
       self.granted = (worker, isConfirmed: false)
+      self.hasBegun = true
       actions.append(.grant(worker: worker, floor: floor, bound: self.memory.bound, leaseEnd: .max))
       actions.append(.tell(.alone(worker: worker, floor: floor)))
     }

@@ -2,6 +2,7 @@
 extension WorkerLeaseStateMachine {
   mutating func seek(_ now: Moment, _ actions: inout [Action]) {
     guard self.step == .idle else { return }
+    if !self.hasBegun, let refusal = now.refusal { return self.refuse(refusal, now, &actions) }
     guard now.isStoreReady else { return self.beAlone() }
     guard now.monotonic >= self.seekAt else { return }
     switch self.wish {
@@ -17,6 +18,12 @@ extension WorkerLeaseStateMachine {
         self.prepareClaim(of: worker, before: self.knowledge(now), now)
       }
     }
+  }
+
+  /// Does not begin while the clock is known to be wrong: what it issued would stand in the way for as long as it is off.
+  private mutating func refuse(_ refusal: IDError, _ now: Moment, _ actions: inout [Action]) {
+    guard now.monotonic >= self.seekAt else { return }
+    self.notTaken(nil, refusal, now, &actions)
   }
 
   /// Issues without the store, where the id is fixed and the store was never reached.

@@ -25,15 +25,20 @@ public struct WorkerLeaseStateMachine: Sendable {
     public var front: Int64
     /// Whether the store can be asked.
     public var isStoreReady: Bool
+    /// Why a node that has issued nothing yet must not begin to, or nil: its clock is known to be wrong.
+    public var refusal: IDError?
     /// A random number, to get out of the way of others.
     public var random: UInt64
 
     /// Creates a moment.
-    public init(wall: Int64, monotonic: UInt64, front: Int64, isStoreReady: Bool, random: UInt64) {
+    public init(
+      wall: Int64, monotonic: UInt64, front: Int64, isStoreReady: Bool, refusal: IDError? = nil, random: UInt64
+    ) {
       self.wall = wall
       self.monotonic = monotonic
       self.front = front
       self.isStoreReady = isStoreReady
+      self.refusal = refusal
       self.random = random
     }
   }
@@ -140,6 +145,8 @@ public struct WorkerLeaseStateMachine: Sendable {
   var localAt: UInt64 = 0
   var seekAt: UInt64 = 0
   var conflicts = 0
+  /// Whether any worker id was granted in this run.
+  var hasBegun = false
   /// The store has answered, be it with a refusal.
   var isStoreKnown = false
   /// The worker whose generator knows better than the folder how far its ids have come: the last one granted in this run,

@@ -4,14 +4,17 @@ import CClock
 package struct KernelClock: Sendable, Equatable {
   /// Whether the clock is synchronised (by an NTP daemon, PTP or the like).
   package var isSynchronized: Bool
+  /// 1 where a leap second is to be inserted at the end of the UTC day, -1 where one is to be left out, else 0.
+  package var leap: Int
   /// The estimated error.
   package var estimatedError: Duration
   /// The largest error there can be; it grows while nothing disciplines the clock.
   package var maximumError: Duration
 
   /// Creates a state.
-  package init(isSynchronized: Bool, estimatedError: Duration, maximumError: Duration) {
+  package init(isSynchronized: Bool, leap: Int = 0, estimatedError: Duration, maximumError: Duration) {
     self.isSynchronized = isSynchronized
+    self.leap = leap
     self.estimatedError = estimatedError
     self.maximumError = maximumError
   }
@@ -22,7 +25,8 @@ package struct KernelClock: Sendable, Equatable {
     var state = mid_kernel_clock()
     guard mid_read_kernel_clock(&state) == 1 else { return nil }
     return KernelClock(
-      isSynchronized: state.synchronized == 1, estimatedError: .microseconds(state.estimated_error),
+      isSynchronized: state.synchronized == 1, leap: Int(state.leap),
+      estimatedError: .microseconds(state.estimated_error),
       maximumError: .microseconds(state.maximum_error))
   }
 
@@ -33,6 +37,7 @@ package struct KernelClock: Sendable, Equatable {
     registry.collect { writer in
       guard let clock = read() else { return }
       writer.write(MetricCatalogue.kernelSynchronized, value: clock.isSynchronized ? 1 : 0)
+      writer.write(MetricCatalogue.kernelLeap, value: Double(clock.leap))
       writer.write(MetricCatalogue.kernelEstimatedError, value: clock.estimatedError / .seconds(1))
       writer.write(MetricCatalogue.kernelMaximumError, value: clock.maximumError / .seconds(1))
     }

@@ -10,6 +10,8 @@ package final class NTPMonitor: Service {
   private let hasServers: Bool
   private let registry: PrometheusRegistry
   private let logger: Logger
+  private let isUrgent: @Sendable () -> Bool
+  private let observe: @Sendable (NTPReading?) -> Void
   private let ask: @Sendable (HostPort) async -> Result<SNTPSample, SNTPFailure>
   private let sleep: @Sendable (Duration) async throws -> Void
   private let state: Mutex<NTPMonitorStateMachine>
@@ -19,12 +21,15 @@ package final class NTPMonitor: Service {
   /// - Parameters:
   ///   - servers: Whom to ask; with none the monitor does nothing.
   ///   - interval: How long to wait between rounds.
-  ///   - registry: Gets `ntp_offset_milliseconds`, `mid_ntp_offset_seconds` and `mid_ntp_queries_total`. The offsets are
-  ///     absent while no server answers.
+  ///   - registry: Gets `ntp_offset_milliseconds`, `mid_ntp_offset_seconds`, `mid_ntp_falsetickers` and
+  ///     `mid_ntp_queries_total`. The offsets are absent while no server answers, or no majority agrees.
+  ///   - isUrgent: Whether the clock is off, so that the next round comes sooner: after ``urgentInterval`` at most.
+  ///   - observe: Is told the reading after each round, nil where there is none that is young enough.
   ///   - ask: Asks one server; see ``SNTPClient/ask(_:)``.
   ///   - sleep: Waits; `{ try await Task.sleep(for: $0) }` outside of tests.
   package init(
     servers: [HostPort], interval: Duration, registry: PrometheusRegistry, logger: Logger,
+    isUrgent: @escaping @Sendable () -> Bool = { false }, observe: @escaping @Sendable (NTPReading?) -> Void = { _ in },
     ask: @escaping @Sendable (HostPort) async -> Result<SNTPSample, SNTPFailure>,
     sleep: @escaping @Sendable (Duration) async throws -> Void
   ) {
@@ -32,21 +37,33 @@ package final class NTPMonitor: Service {
     self.hasServers = !servers.isEmpty
     self.registry = registry
     self.logger = logger
+    self.isUrgent = isUrgent
+    self.observe = observe
     self.ask = ask
     self.sleep = sleep
     self.state = Mutex(NTPMonitorStateMachine(servers: servers))
     registry.collect { [weak self] writer in
-      guard let offset = self?.reading?.offset else { return }
+      guard let self, self.hasServers else { return }
+      let (reading, falsetickers) = self.state.withLock { ($0.reading, $0.falsetickers.count) }
+      writer.write(MetricCatalogue.ntpFalsetickers, value: Double(falsetickers))
+      guard let offset = reading?.offset else { return }
       let seconds = offset / .seconds(1)
       writer.write(MetricCatalogue.ntpOffset, value: seconds)
       writer.write(MetricCatalogue.ntpOffsetMilliseconds, value: offset / .milliseconds(1))
     }
   }
 
+  private var hasChecked: Bool { self.state.withLock { $0.hasBegun } }
+
   /// The last reading, or nil where no server has answered for ten rounds.
   package var reading: NTPReading? { self.state.withLock { $0.reading } }
 
-  /// Asks in rounds until graceful shutdown or cancellation. Without servers it waits for that.
+  /// The longest time from one round to the next while the clock is off; SNTP clients must not ask more often than every
+  /// 15 s (RFC 4330, section 10).
+  package static let urgentInterval: Duration = .seconds(15)
+
+  /// Asks in rounds until graceful shutdown or cancellation, at once where ``check()`` was not called before. Without
+  /// servers it waits for that.
   package func run() async throws {
     guard self.hasServers else {
       do {
@@ -55,20 +72,21 @@ package final class NTPMonitor: Service {
       return
     }
     await cancelWhenGracefulShutdown {
+      if !self.hasChecked { _ = await self.check() }
       while !Task.isCancelled {
-        _ = await self.check()
         do {
-          try await self.sleep(self.interval)
+          try await self.sleep(self.isUrgent() ? min(self.interval, Self.urgentInterval) : self.interval)
         } catch {
           return
         }
+        _ = await self.check()
       }
     }
   }
 
   /// One round: asks the servers whose turn it is, side by side.
   ///
-  /// - Returns: The reading, or nil where no server answered. Takes a second or so.
+  /// - Returns: The reading, or nil where no server answered or no majority agrees. Takes a second or so.
   package func check() async -> NTPReading? {
     let servers = self.state.withLock { $0.beginRound() }
     let answers = await withTaskGroup(of: (HostPort, Result<SNTPSample, SNTPFailure>).self) { group in
@@ -82,7 +100,19 @@ package final class NTPMonitor: Service {
     for (server, answer) in answers.sorted(by: { $0.key.description < $1.key.description }) {
       self.report(answer, of: server)
     }
-    let reading = self.state.withLock { $0.endRound(answers) }
+    let (reading, before, after, known) = self.state.withLock { state in
+      let before = (falsetickers: state.falsetickers, isSplit: state.isSplit)
+      let reading = state.endRound(answers)
+      return (reading, before, (falsetickers: state.falsetickers, isSplit: state.isSplit), state.reading)
+    }
+    for server in after.falsetickers.subtracting(before.falsetickers) {
+      self.logger.warning(
+        "NTP server contradicts most others and does not count", metadata: ["server": .stringConvertible(server)])
+    }
+    if after.isSplit && !before.isSplit {
+      self.logger.warning("NTP servers contradict each other, and no majority of them agrees; none of them counts")
+    }
+    self.observe(known)
     if let reading {
       self.logger.info(
         "NTP sync",

@@ -1,13 +1,16 @@
 /// What the NTP servers together say of our clock.
 package struct NTPReading: Sendable, Equatable {
-  /// How far the servers' clock is ahead of ours, the median of their answers; negative where it is behind.
+  /// How far the servers' clock is ahead of ours, the median of those that agree; negative where it is behind.
   package var offset: Duration
-  /// How many servers answered.
+  /// How far the true offset may be from that.
+  package var uncertainty: Duration
+  /// How many servers agree.
   package var servers: Int
 
   /// Creates a reading.
-  package init(offset: Duration, servers: Int) {
+  package init(offset: Duration, uncertainty: Duration = .zero, servers: Int) {
     self.offset = offset
+    self.uncertainty = uncertainty
     self.servers = servers
   }
 }
@@ -36,9 +39,15 @@ struct NTPMonitorStateMachine: Sendable {
 
   private var servers: [Server]
   private var roundsWithoutAnswer = 0
+  /// Whether a round was ever begun.
+  private(set) var hasBegun = false
 
   /// The last reading, or nil where there was none or it is too old.
   private(set) var reading: NTPReading?
+  /// The servers whose last answer contradicts that of most others.
+  private(set) var falsetickers: Set<HostPort> = []
+  /// Whether the last answers contradict each other so that no majority is left.
+  private(set) var isSplit = false
 
   init(servers: [HostPort]) {
     var known: Set<HostPort> = []
@@ -47,6 +56,7 @@ struct NTPMonitorStateMachine: Sendable {
 
   /// Begins a round: the servers to ask in it.
   mutating func beginRound() -> [HostPort] {
+    self.hasBegun = true
     var asked: [HostPort] = []
     for index in self.servers.indices where !self.servers[index].isForbidden {
       if self.servers[index].pause > 0 {
@@ -60,13 +70,13 @@ struct NTPMonitorStateMachine: Sendable {
 
   /// Ends a round with what each asked server said.
   ///
-  /// - Returns: The new reading, or nil where no server answered.
+  /// - Returns: The new reading, or nil where no server answered, or those that did contradict each other.
   mutating func endRound(_ answers: [HostPort: Result<SNTPSample, SNTPFailure>]) -> NTPReading? {
-    var offsets: [Duration] = []
+    var samples: [(server: HostPort, sample: SNTPSample)] = []
     for index in self.servers.indices {
       switch answers[self.servers[index].address] {
       case .success(let sample):
-        offsets.append(sample.offset)
+        samples.append((self.servers[index].address, sample))
         self.servers[index].failures = 0
         self.servers[index].pause = self.servers[index].spacing - 1
       case .failure(.kissOfDeath("RATE")):
@@ -81,26 +91,24 @@ struct NTPMonitorStateMachine: Sendable {
       case nil: break
       }
     }
-    return self.take(offsets)
+    return self.take(samples)
   }
 
-  private mutating func take(_ offsets: [Duration]) -> NTPReading? {
-    guard let median = Self.median(offsets) else {
+  private mutating func take(_ samples: [(server: HostPort, sample: SNTPSample)]) -> NTPReading? {
+    let selection = NTPSelection(samples)
+    if !samples.isEmpty {
+      self.isSplit = selection.offset == nil
+      self.falsetickers = Set(selection.falsetickers)
+    }
+    guard let offset = selection.offset else {
       self.roundsWithoutAnswer += 1
       if self.roundsWithoutAnswer >= Self.staleAfterRounds { self.reading = nil }
       return nil
     }
     self.roundsWithoutAnswer = 0
-    let reading = NTPReading(offset: median, servers: offsets.count)
+    let reading = NTPReading(
+      offset: offset, uncertainty: selection.uncertainty, servers: selection.truechimers.count)
     self.reading = reading
     return reading
-  }
-
-  /// The middle one, or the mean of the two in the middle: one liar among three servers moves nothing.
-  static func median(_ values: [Duration]) -> Duration? {
-    guard !values.isEmpty else { return nil }
-    let sorted = values.sorted()
-    let middle = sorted.count / 2
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
   }
 }

@@ -6,12 +6,16 @@ package struct SNTPSample: Sendable, Equatable {
   package var delay: Duration
   /// The server's distance from a reference clock, 1...15.
   package var stratum: Int
+  /// How far the server itself may be from the true time, by its own account: half its root delay, and its root
+  /// dispersion (RFC 5905, section 10).
+  package var rootDistance: Duration
 
   /// Creates a sample.
-  package init(offset: Duration, delay: Duration, stratum: Int) {
+  package init(offset: Duration, delay: Duration, stratum: Int, rootDistance: Duration = .zero) {
     self.offset = offset
     self.delay = delay
     self.stratum = stratum
+    self.rootDistance = rootDistance
   }
 }
 
@@ -115,7 +119,8 @@ struct SNTPExchange: Sendable {
       .success(
         SNTPSample(
           offset: Duration(ntpUnits: (forth >> 1) &+ (back >> 1)),
-          delay: Duration(ntpUnits: max(0, roundTrip - inServer)), stratum: Int(packet.stratum))))
+          delay: Duration(ntpUnits: max(0, roundTrip - inServer)), stratum: Int(packet.stratum),
+          rootDistance: distance)))
   }
 
   /// Nanoseconds in units of 2^-32 s; at most an hour, as no question waits for longer.

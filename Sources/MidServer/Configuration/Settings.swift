@@ -131,7 +131,7 @@ package enum Settings {
     "snowflake.local_bound", .duration(.seconds(2)...(.seconds(60))), default: "3s",
     help: "How far ahead the time bound in the data folder lies: what a restart after a crash waits at most.")
   static let snowflakeLease = Setting(
-    "snowflake.lease", .duration(.seconds(10)...(.seconds(86_400))), default: "10m",
+    "snowflake.lease", .duration(.seconds(5)...(.seconds(86_400))), default: "10m",
     help: "How long a worker id stays this node's without the store: the outage that Snowflake survives.")
   static let snowflakeRenewInterval = Setting(
     "snowflake.renew_interval", .duration(.milliseconds(500)...(.seconds(3_600))), default: "10s",
@@ -160,8 +160,10 @@ package enum Settings {
     "clock.ntp.interval", .duration(.seconds(1)...(.seconds(86_400))), default: "60s",
     help: "How often each NTP server is asked. Public servers ask for a minute or more.")
   static let clockMaxOffset = Setting(
-    "clock.max_offset", .duration(.milliseconds(1)...(.seconds(3_600))), default: "1s",
-    help: "How far the clock may be off before Snowflake refuses to start and readiness goes.")
+    "clock.max_offset", .duration(.milliseconds(1)...(.seconds(86_400))), default: "1s",
+    help:
+      "How far the clock may be off, by NTP servers or the store, before Snowflake's readiness goes; by NTP servers it does not start."
+  )
 
   static let logLevel = Setting(
     "log.level", .logLevel, default: "info",

@@ -90,6 +90,9 @@ package enum MetricCatalogue {
 
   package static let kernelSynchronized = MetricFamily(
     "mid_clock_kernel_synchronized", .gauge, unit: .none, "1 where the kernel says its clock is synchronised, else 0.")
+  package static let kernelLeap = MetricFamily(
+    "mid_clock_kernel_leap", .gauge, unit: .none,
+    "1 where the kernel will insert a leap second at the end of the UTC day, -1 where it will leave one out, else 0.")
   package static let kernelEstimatedError = MetricFamily(
     "mid_clock_kernel_estimated_error_seconds", .gauge, unit: .seconds, "The kernel's estimate of its clock's error.")
   package static let kernelMaximumError = MetricFamily(
@@ -100,6 +103,19 @@ package enum MetricCatalogue {
   package static let ntpQueries = MetricFamily(
     "mid_ntp_queries_total", .counter, unit: .operations, labels: ["server", "result"],
     "Questions to NTP servers, by server and result.")
+
+  package static let ntpFalsetickers = MetricFamily(
+    "mid_ntp_falsetickers", .gauge, unit: .none,
+    "NTP servers whose last answer can't be true together with that of most others; they don't count.")
+  package static let clockSteps = MetricFamily(
+    "mid_clock_steps_total", .counter, unit: .none, labels: ["direction"],
+    "Steps of this machine's clock against its monotonic one, by direction (forward, backward).")
+  package static let clockTrusted = MetricFamily(
+    "mid_clock_trusted", .gauge, unit: .none,
+    "0 where this machine's clock is off by more than clock.max_offset, which takes Snowflake's readiness, else 1.")
+  package static let clockStoreOffset = MetricFamily(
+    "mid_clock_store_offset_seconds", .gauge, unit: .seconds,
+    "How far the store's clock is ahead of this machine's; absent without a store that others share.")
 
   package static let processCPU = MetricFamily(
     "process_cpu_seconds_total", .counter, unit: .seconds, "User and system CPU time of the process.")
@@ -120,7 +136,8 @@ package enum MetricCatalogue {
     segmentWaiters, segmentIDsLeft, segmentLoads,
     storeDuration, storeErrors, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
-    kernelSynchronized, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries,
+    kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,
+    clockSteps, clockTrusted, clockStoreOffset,
     processCPU, processMemory, processFiles, processStart, droppedSeries,
   ]
 }

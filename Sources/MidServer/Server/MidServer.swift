@@ -53,12 +53,16 @@ package struct MidServer {
     let wish = try self.configuration.snowflake.wish(host: Self.hostName)
     let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
     try await supervisor.tryOnce()
-    let keeper = try self.makeKeeper(supervisor, wish: wish, file: file)
+    let clockMonitor = self.makeClockMonitor()
+    let ntp = self.makeNTPMonitor(clockMonitor)
+    // Before the worker id, as a node whose clock is wrong must not begin.
+    if !self.configuration.clock.ntpServers.isEmpty { _ = await ntp.check() }
+    let keeper = try self.makeKeeper(supervisor, wish: wish, file: file, clockMonitor: clockMonitor)
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
     let segments = try self.makeSegments(supervisor, metrics: metrics)
     let health = HealthMethods(
-      isSnowflakeReady: { keeper.isReady }, isSegmentReady: { segments.directory.isReady },
+      isSnowflakeReady: { keeper.isReady && clockMonitor.isTrusted }, isSegmentReady: { segments.directory.isReady },
       hasReflection: self.configuration.grpc.reflection)
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
@@ -79,7 +83,8 @@ package struct MidServer {
       tell { $0.grpc = address }
     }
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
-    var services: [any Service] = [supervisor, keeper, segments, self.makeNTPMonitor(), certificates]
+    var services: [any Service] = [supervisor, keeper, segments, ntp, certificates]
+    services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {
       services.append(
         MetricsServer(address: address, registry: self.registry) { address in tell { $0.metrics = address } })
@@ -112,9 +117,9 @@ package struct MidServer {
 
   // MARK: - Snowflake
 
-  private func makeKeeper(_ supervisor: StoreSupervisor, wish: WorkerWish, file: sending WorkerStateFile)
-    throws(IDError) -> WorkerKeeper
-  {
+  private func makeKeeper(
+    _ supervisor: StoreSupervisor, wish: WorkerWish, file: sending WorkerStateFile, clockMonitor: ClockMonitor
+  ) throws(IDError) -> WorkerKeeper {
     let settings = self.configuration.snowflake
     let layout = settings.layout
     let snowflake = try SnowflakeNode(
@@ -125,8 +130,8 @@ package struct MidServer {
       metadata: ["epoch_ms": "\(layout.epochMilliseconds)", "end_of_time": "\(layout.endOfTimeDescription)"])
     return WorkerKeeper(
       wish, snowflake: snowflake, store: self.store, isStoreReady: { supervisor.isReady }, file: file,
-      host: Self.hostName, process: Int(getpid()), clock: self.clock, settings: settings.leaseSettings,
-      logger: self.logger)
+      host: Self.hostName, process: Int(getpid()), clock: self.clock, clockMonitor: clockMonitor,
+      settings: settings.leaseSettings, logger: self.logger)
   }
 
   private static var hostName: String {
@@ -174,11 +179,19 @@ package struct MidServer {
       grace: self.configuration.shutdownGrace * 0.8, stopping: health.stopping, onListening: onListening)
   }
 
-  private func makeNTPMonitor() -> NTPMonitor {
+  private func makeClockMonitor() -> ClockMonitor {
+    let clock = self.clock
+    return ClockMonitor(
+      maxOffset: self.configuration.clock.maxOffset, hasSharedStore: self.store.isShared, registry: self.registry,
+      logger: self.logger, read: { ClockMonitor.moment(of: clock) })
+  }
+
+  private func makeNTPMonitor(_ clockMonitor: ClockMonitor) -> NTPMonitor {
     let client = SNTPClient(clock: self.clock)
     return NTPMonitor(
       servers: self.configuration.clock.ntpServers, interval: self.configuration.clock.ntpInterval,
-      registry: self.registry, logger: self.logger, ask: { await client.ask($0) },
+      registry: self.registry, logger: self.logger, isUrgent: { !clockMonitor.isTrusted },
+      observe: { clockMonitor.measured(ntp: $0) }, ask: { await client.ask($0) },
       sleep: { try await Task.sleep(for: $0) })
   }
 

@@ -36,6 +36,9 @@ package struct RPCService: Service {
     self.onListening = onListening
   }
 
+  /// Bytes that connections hold now because they can't move on.
+  var heldMemory: Int { self.server.heldMemory }
+
   /// Listens until graceful shutdown.
   ///
   /// - Throws: ``ListenError`` where the address can't be had.

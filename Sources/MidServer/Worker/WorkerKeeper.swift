@@ -47,6 +47,7 @@ package final class WorkerKeeper: Service {
   private let store: any WorkerStore
   private let isStoreReady: @Sendable () -> Bool
   private let clock: any TimeSource
+  private let clockMonitor: ClockMonitor
   private let settings: WorkerLeaseSettings
   private let owner: WorkerOwner
   private let log: WorkerLog
@@ -67,15 +68,17 @@ package final class WorkerKeeper: Service {
   ///   - host: this machine's name; a copy of the folder on another machine counts as another owner.
   ///   - process: this process's id, for people.
   ///   - clock: the clocks that ids follow and leases end by.
+  ///   - clockMonitor: is told what the store's clock shows, and says whether a node may begin.
   package init(
     _ wish: WorkerWish, snowflake: SnowflakeNode, store: any WorkerStore,
     isStoreReady: @escaping @Sendable () -> Bool, file: sending WorkerStateFile, host: String, process: Int,
-    clock: any TimeSource, settings: WorkerLeaseSettings, logger: Logger
+    clock: any TimeSource, clockMonitor: ClockMonitor, settings: WorkerLeaseSettings, logger: Logger
   ) {
     self.snowflake = snowflake
     self.store = store
     self.isStoreReady = isStoreReady
     self.clock = clock
+    self.clockMonitor = clockMonitor
     self.settings = settings
     self.token = file.state.token
     self.owner = WorkerOwner(
@@ -157,7 +160,11 @@ package final class WorkerKeeper: Service {
     }
   }
 
-  private func poll() { self.tell { machine, now in machine.poll(now) } }
+  private func poll() {
+    self.clockMonitor.poll()
+    self.tell { machine, now in machine.poll(now) }
+    if self.clockMonitor.wantsPeers { self.requests.continuation.yield() }
+  }
 
   private func stop() async {
     let bound = self.snowflake.close()
@@ -184,11 +191,12 @@ package final class WorkerKeeper: Service {
     _ event: (inout WorkerLeaseStateMachine, WorkerLeaseStateMachine.Moment) -> [WorkerLeaseStateMachine.Action]
   ) {
     let isStoreReady = self.isStoreReady()
+    let refusal = self.clockMonitor.refusal
     let random = UInt64.random(in: 0 ... .max)
     let isMine = self.state.withLock { state in
       let now = WorkerLeaseStateMachine.Moment(
         wall: self.clock.wallMilliseconds(), monotonic: self.clock.monotonicNanoseconds(),
-        front: self.snowflake.front, isStoreReady: isStoreReady, random: random)
+        front: self.snowflake.front, isStoreReady: isStoreReady, refusal: refusal, random: random)
       state.actions += event(&state.machine, now)
       guard !state.isCarryingOut else { return false }
       state.isCarryingOut = true
@@ -282,22 +290,25 @@ package final class WorkerKeeper: Service {
       defer { state.request = nil }
       return state.request
     }
-    guard let request else { return false }
+    guard let request else { return await self.askForPeers() }
+    let sent = self.clockMonitor.now
     switch request {
     case .list:
-      let result = await Self.result { () throws(IDError) in try await self.store.workers() }
+      let result = await self.list()
       self.tell { machine, now in machine.listed(result, now) }
     case .claim(let worker, let bound):
       let result = await Self.result { () throws(IDError) in
         try await self.store.claimWorker(
           worker, owner: self.owner, leaseMilliseconds: self.settings.lease, bound: bound)
       }
+      if case .success(let claim) = result { self.clockMonitor.measured(storeTime: claim.storeTime, sent: sent) }
       self.tell { machine, now in machine.claimed(result, now) }
     case .renew(let worker, let term, let bound):
       let result = await Self.result { () throws(IDError) in
         try await self.store.renewWorker(
           worker, token: self.owner.token, term: term, leaseMilliseconds: self.settings.lease, bound: bound)
       }
+      if case .success(let claim) = result { self.clockMonitor.measured(storeTime: claim.storeTime, sent: sent) }
       self.tell { machine, now in machine.renewed(result, now) }
     case .release(let worker, let term, let bound):
       let result = await Self.result { () throws(IDError) in
@@ -307,6 +318,23 @@ package final class WorkerKeeper: Service {
       self.tell { machine, now in machine.released(now) }
     }
     return true
+  }
+
+  /// Reads the rows for the clock's sake, where that is wanted. Returns whether that was so, and worth another look.
+  private func askForPeers() async -> Bool {
+    guard self.clockMonitor.wantsPeers, self.isStoreReady() else { return false }
+    _ = await self.list()
+    return false
+  }
+
+  private func list() async -> Result<WorkerList, IDError> {
+    let sent = self.clockMonitor.now
+    let result = await Self.result { () throws(IDError) in try await self.store.workers() }
+    if case .success(let list) = result {
+      self.clockMonitor.listed(
+        list, besides: self.owner.token, renewal: self.settings.renewal, lease: self.settings.lease, sent: sent)
+    }
+    return result
   }
 
   private static func result<Value: Sendable>(

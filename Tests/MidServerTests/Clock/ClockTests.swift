@@ -25,10 +25,11 @@ import Testing
   @Test func theKernelsViewIsExportedWhereItCanBeAsked() {
     let registry = PrometheusRegistry()
     KernelClock.register(in: registry) {
-      KernelClock(isSynchronized: true, estimatedError: .microseconds(250), maximumError: .milliseconds(16))
+      KernelClock(isSynchronized: true, leap: -1, estimatedError: .microseconds(250), maximumError: .milliseconds(16))
     }
     let page = registry.scrape()
     #expect(page.contains("\nmid_clock_kernel_synchronized 1\n"))
+    #expect(page.contains("\nmid_clock_kernel_leap -1\n"))
     #expect(page.contains("\nmid_clock_kernel_estimated_error_seconds 0.00025\n"))
     #expect(page.contains("\nmid_clock_kernel_maximum_error_seconds 0.016\n"))
     let silent = PrometheusRegistry()

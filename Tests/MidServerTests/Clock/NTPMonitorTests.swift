@@ -27,18 +27,32 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     return asked
   }
 
-  @Test func oneLiarAmongThreeMovesNothing() {
+  @Test func oneLiarAmongThreeIsLeftOut() {
     var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
     #expect(machine.beginRound() == [self.a, self.b, self.c])
     let reading = machine.endRound([self.a: sample(2), self.b: sample(90_000), self.c: sample(1)])
-    #expect(reading == NTPReading(offset: .milliseconds(2), servers: 3))
+    #expect(reading == NTPReading(offset: .microseconds(1500), uncertainty: Self.uncertainty, servers: 2))
     #expect(machine.reading == reading)
+    #expect(machine.falsetickers == [self.b] && !machine.isSplit)
+  }
+
+  /// That of a sample whose round trip takes a millisecond.
+  private static let uncertainty = Duration.microseconds(1500)
+
+  @Test func serversThatContradictEachOtherCountForNothing() {
+    var machine = NTPMonitorStateMachine(servers: [self.a, self.b])
+    _ = machine.beginRound()
+    #expect(machine.endRound([self.a: sample(2), self.b: sample(90_000)]) == nil)
+    #expect(machine.reading == nil && machine.isSplit && machine.falsetickers.isEmpty)
+    _ = machine.beginRound()
+    #expect(machine.endRound([self.a: sample(2), self.b: sample(2)])?.servers == 2)
+    #expect(!machine.isSplit)
   }
 
   @Test func theMedianOfTwoIsTheirMean() {
-    #expect(NTPMonitorStateMachine.median([.seconds(4), .seconds(2)]) == .seconds(3))
-    #expect(NTPMonitorStateMachine.median([.seconds(-4)]) == .seconds(-4))
-    #expect(NTPMonitorStateMachine.median([]) == nil)
+    #expect(NTPSelection<Int>.median([.seconds(4), .seconds(2)]) == .seconds(3))
+    #expect(NTPSelection<Int>.median([.seconds(-4)]) == .seconds(-4))
+    #expect(NTPSelection<Int>.median([]) == nil)
   }
 
   @Test func aServerNamedTwiceHasOneVote() {
@@ -72,7 +86,7 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     _ = machine.beginRound()
     _ = machine.endRound([self.a: sample(5)])
     _ = self.asked(&machine, rounds: NTPMonitorStateMachine.staleAfterRounds - 1, answer: .failure(.timeout))
-    #expect(machine.reading == NTPReading(offset: .milliseconds(5), servers: 1))
+    #expect(machine.reading == NTPReading(offset: .milliseconds(5), uncertainty: Self.uncertainty, servers: 1))
     _ = self.asked(&machine, rounds: 1, answer: .failure(.timeout))
     #expect(machine.reading == nil)
   }
@@ -98,12 +112,35 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     #expect(!registry.scrape().contains("ntp_offset_milliseconds"))
     try await monitor.run()
     #expect(intervals.withLock { $0 } == [.seconds(60), .seconds(60), .seconds(60)])
-    #expect(monitor.reading == NTPReading(offset: .seconds(-3), servers: 1))
+    #expect(monitor.reading == NTPReading(offset: .seconds(-3), uncertainty: .microseconds(1500), servers: 1))
     let page = registry.scrape()
     #expect(page.contains("\nntp_offset_milliseconds -3000\n"))
     #expect(page.contains("\nmid_ntp_offset_seconds -3\n"))
     #expect(page.contains("\nmid_ntp_queries_total{server=\"a:123\",result=\"ok\"} 3\n"))
     #expect(page.contains("\nmid_ntp_queries_total{server=\"b:124\",result=\"timeout\"} 2\n"))
+  }
+
+  @Test(.timeLimit(.minutes(10))) func aRoundBeforeTheRunIsNotRepeatedAndAClockThatIsOffIsLookedAtSooner() async throws
+  {
+    let events = EventLog()
+    let monitor = NTPMonitor(
+      servers: [HostPort(host: "a", port: 123), HostPort(host: "b", port: 123), HostPort(host: "c", port: 123)],
+      interval: .seconds(60), registry: PrometheusRegistry(), logger: events.logger, isUrgent: { true },
+      observe: { events.note("reading \($0?.servers ?? 0)") },
+      ask: { sample($0.host == "c" ? 90_000 : 0) },
+      sleep: { interval in
+        events.note("sleep \(interval)")
+        if events.count(of: "sleep") == 2 { throw CancellationError() }
+      })
+    #expect(await monitor.check()?.servers == 2)
+    try await monitor.run()
+    let seen = events.events.filter { $0.hasPrefix("sleep") || $0.hasPrefix("reading") || $0.contains("contradicts") }
+    #expect(seen.count == 5, "\(seen)")
+    #expect(seen.filter { $0.contains("contradicts") && $0.contains("c:123") }.count == 1, "told once: \(seen)")
+    #expect(
+      seen.filter { !$0.contains("contradicts") } == [
+        "reading 2", "sleep 15.0 seconds", "reading 2", "sleep 15.0 seconds",
+      ])
   }
 
   @Test(.timeLimit(.minutes(10)), arguments: [true, false])

@@ -21,11 +21,18 @@ struct WorkerKeeperTests {
   private let log = EventLog()
   private let memory: MemoryStore
   private let faulty: FaultyStore
+  private let clockMonitor: ClockMonitor
 
   init() throws {
     self.folder = try TemporaryFolder()
     self.memory = MemoryStore(clock: self.clock)
     self.faulty = FaultyStore(self.memory)
+    let clock = self.clock
+    self.clockMonitor = ClockMonitor(
+      maxOffset: .seconds(1), hasSharedStore: true, registry: PrometheusRegistry(), logger: self.log.logger,
+      read: {
+        ClockHealth.Moment(wall: clock.wallMilliseconds() * 1_000_000, monotonic: clock.monotonicNanoseconds())
+      }, readKernel: { nil })
   }
 
   /// A keeper as a process makes it.
@@ -36,8 +43,8 @@ struct WorkerKeeperTests {
       layout: .original, clock: self.clock, maxAhead: .seconds(1), sequenceJitter: 0, salt: 1)
     return WorkerKeeper(
       wish, snowflake: node, store: WatchedStore(self.faulty, log: self.log), isStoreReady: { !isAway },
-      file: try await self.openFile(wish, folder), host: "here", process: 1, clock: self.clock, settings: Self.settings,
-      logger: self.log.logger)
+      file: try await self.openFile(wish, folder), host: "here", process: 1, clock: self.clock,
+      clockMonitor: self.clockMonitor, settings: Self.settings, logger: self.log.logger)
   }
 
   /// A whole life of a keeper: start, `body`, graceful shutdown.
@@ -245,5 +252,42 @@ struct WorkerKeeperTests {
       let old = try await self.row()
       #expect(old.expiresAt == 0 && old.bound == Self.start + 1 && keeper.status.worker == 1)
     }
+  }
+
+  @Test func `a clock that NTP servers say is wrong keeps it from beginning, and not from going on`() async throws {
+    self.clockMonitor.measured(ntp: NTPReading(offset: .seconds(60), servers: 1))
+    let keeper = try await self.makeKeeper(.any(0...9))
+    await keeper.start()
+    let error = #expect(throws: IDError.self) { try self.id(keeper) }
+    #expect(error?.code == .notReady && error?.message.contains("60000 ms behind the NTP servers'") == true)
+    #expect(try await self.memory.workers().records.isEmpty)
+    // Set right.
+    self.clock.advance(by: 2000)
+    self.clock.stepWall(by: 60_000)
+    self.clockMonitor.measured(ntp: NTPReading(offset: .zero, servers: 1))
+    await keeper.start()
+    _ = try self.id(keeper)
+    // Wrong again while it issues.
+    self.clockMonitor.measured(ntp: NTPReading(offset: .seconds(60), servers: 1))
+    _ = try self.id(keeper)
+    #expect(self.log.count(of: "worker id not taken") == 1)
+  }
+
+  @Test func `the store's clock is watched at each renewal, and the other nodes are asked where it contradicts`()
+    async throws
+  {
+    try await self.live(.any(0...9)) { keeper in
+      try await self.until { try await self.row().bound >= Self.start + 600_000 }
+      #expect(self.clockMonitor.storeOffset == .microseconds(500) && self.clockMonitor.isTrusted)
+      // The rows that were read at the start are too old to judge by.
+      self.clock.advance(by: 5000)
+      // The store goes by the same clock: what it says now contradicts what it said before.
+      self.clock.stepWall(by: 30_000)
+      #expect(self.clockMonitor.storeOffset == .microseconds(-29_999_500))
+      // No renewal is due: only the question for the other nodes' rows tells that the store goes with us.
+      try await self.until { self.clockMonitor.storeOffset == .microseconds(500) }
+      #expect(self.clockMonitor.isTrusted)
+    }
+    #expect(self.log.count(of: "the clock was stepped") == 1)
   }
 }

@@ -1,0 +1,233 @@
+import MidCore
+import Testing
+
+@testable import MidServer
+
+/// A machine's two clocks, moved by hand, and what comes of it.
+private struct Bench {
+  var now = ClockHealth.Moment(wall: 1_700_000_000_000_000_000, monotonic: 5_000_000_000)
+  var health: ClockHealth
+
+  init(maxOffset: Duration = .seconds(1)) { self.health = ClockHealth(maxOffset: maxOffset) }
+
+  mutating func pass(_ milliseconds: Int64) {
+    self.now.wall += milliseconds * 1_000_000
+    self.now.monotonic += UInt64(milliseconds) * 1_000_000
+  }
+
+  mutating func step(_ milliseconds: Int64) { self.now.wall += milliseconds * 1_000_000 }
+
+  mutating func poll() -> [ClockHealth.Event] { self.health.poll(self.now) }
+
+  /// NTP servers whose clock is `offset` milliseconds ahead of ours.
+  mutating func ntp(_ offset: Int64?, uncertainty: Int64 = 0) -> [ClockHealth.Event] {
+    let reading = offset.map {
+      NTPReading(offset: .milliseconds($0), uncertainty: .milliseconds(uncertainty), servers: 1)
+    }
+    return self.health.measured(ntp: reading, at: self.now)
+  }
+
+  /// A store whose clock is `offset` milliseconds ahead of ours, asked over `roundTrip` milliseconds.
+  mutating func store(_ offset: Int64, roundTrip: Int64 = 0) -> [ClockHealth.Event] {
+    let sent = self.now
+    self.pass(roundTrip)
+    let storeTime = (sent.wall / 1_000_000) + roundTrip / 2 + offset
+    return self.health.measured(storeTime: storeTime, sent: sent, received: self.now)
+  }
+
+  mutating func peers(_ offsets: [Int64]) -> [ClockHealth.Event] {
+    self.health.measured(peers: offsets.map { .milliseconds($0) }, at: self.now)
+  }
+}
+
+@Suite("The clock's health")
+struct ClockHealthTests {
+  // MARK: - Steps
+
+  @Test func `tells each step once, with its size and where it led`() {
+    var bench = Bench()
+    #expect(bench.poll() == [])
+    bench.pass(250)
+    bench.step(-3_600_000)
+    let wall = bench.now.wall / 1_000_000
+    #expect(bench.poll() == [.stepped(by: .seconds(-3600), to: wall)])
+    bench.pass(250)
+    #expect(bench.poll() == [])
+    bench.step(100)
+    #expect(bench.poll() == [.stepped(by: .milliseconds(100), to: bench.now.wall / 1_000_000)])
+  }
+
+  @Test func `takes no slewed clock, no sleep and no standstill of the process for a step`() {
+    var bench = Bench()
+    _ = bench.poll()
+    // A twelfth faster and slower, as chrony slews at most.
+    for sign in [1, -1] as [Int64] {
+      for _ in 0..<100 {
+        bench.pass(252)
+        bench.step(sign * 21)
+        #expect(bench.poll() == [])
+      }
+    }
+    bench.pass(3_600_000)
+    #expect(bench.poll() == [])
+  }
+
+  // MARK: - NTP
+
+  @Test func `goes by the NTP servers, to both sides, and back only when well within bounds`() {
+    for sign in [1, -1] as [Int64] {
+      var bench = Bench()
+      #expect(bench.ntp(sign * 1000) == [])
+      #expect(bench.health.verdict == .trusted)
+      #expect(bench.ntp(sign * 1001) == [.exceeded(.ntp, offset: .milliseconds(sign * 1001))])
+      #expect(bench.health.verdict == .wrong(.ntp))
+      #expect(bench.ntp(sign * 1500) == [])
+      #expect(bench.ntp(sign * 900) == [], "it must not flap")
+      #expect(bench.ntp(sign * 800) == [.recovered])
+      #expect(bench.health.verdict == .trusted)
+    }
+  }
+
+  @Test func `allows for what the servers do not know themselves`() {
+    var bench = Bench()
+    #expect(bench.ntp(1400, uncertainty: 500) == [])
+    #expect(bench.ntp(1501, uncertainty: 500) == [.exceeded(.ntp, offset: .milliseconds(1501))])
+  }
+
+  @Test func `sees a step in the offset at once, and its end too`() {
+    var bench = Bench()
+    _ = bench.ntp(0)
+    _ = bench.poll()
+    bench.pass(250)
+    bench.step(5000)
+    #expect(bench.poll().contains(.exceeded(.ntp, offset: .seconds(-5))))
+    #expect(bench.health.offset(of: .ntp, bench.now) == .seconds(-5))
+    bench.pass(250)
+    bench.step(-5000)
+    #expect(bench.poll().contains(.recovered))
+  }
+
+  @Test func `believes the NTP servers and not the store`() {
+    var bench = Bench()
+    _ = bench.ntp(0)
+    #expect(bench.store(30_000) == [.storeWrong(offset: .microseconds(30_000_500))])
+    #expect(bench.health.verdict == .storeWrong)
+    #expect(!bench.health.wantsPeers(bench.now))
+    #expect(bench.store(10) == [.storeRight])
+    // And where the servers say that ours is wrong, a store that agrees with us changes nothing.
+    _ = bench.ntp(60_000)
+    #expect(bench.store(0) == [])
+    #expect(bench.health.verdict == .wrong(.ntp))
+    // Servers that fall silent leave the store.
+    #expect(bench.ntp(nil) == [.recovered])
+  }
+
+  // MARK: - The store and the other nodes
+
+  @Test func `asks the other nodes before it goes by the store, and goes by it where there are none`() {
+    var bench = Bench()
+    #expect(bench.store(30_000) == [])
+    #expect(bench.health.verdict == .trusted && bench.health.wantsPeers(bench.now))
+    #expect(bench.peers([]) == [.exceeded(.store, offset: .microseconds(30_000_500))])
+    #expect(!bench.health.wantsPeers(bench.now))
+    bench.pass(5000)
+    #expect(bench.health.wantsPeers(bench.now), "others may have come")
+    #expect(bench.store(0) == [.recovered])
+    #expect(!bench.health.wantsPeers(bench.now))
+  }
+
+  @Test func `does not judge by rows that were read long before`() {
+    var bench = Bench()
+    _ = bench.store(0)
+    _ = bench.peers([])
+    bench.pass(11_000)
+    _ = bench.store(30_000)
+    #expect(bench.health.verdict == .trusted && bench.health.wantsPeers(bench.now))
+    #expect(bench.peers([-30_000]) == [.storeWrong(offset: .microseconds(30_000_500))])
+    // Nor is a judgement taken back because the rows can't be read for a while.
+    bench.pass(11_000)
+    #expect(bench.poll() == [] && bench.health.verdict == .storeWrong)
+  }
+
+  @Test func `a node whose clock is wrong is told so by the store and the others`() {
+    var bench = Bench()
+    // The store is 30 s ahead of us, and the others go with the store.
+    _ = bench.store(30_000)
+    #expect(bench.peers([10, -20, 400]) == [.exceeded(.store, offset: .microseconds(30_000_500))])
+  }
+
+  @Test func `a store whose clock is wrong takes no node out of service`() {
+    var bench = Bench()
+    // The store is 30 s ahead of us, and of the others.
+    _ = bench.store(30_000)
+    #expect(bench.peers([-30_000, -29_500, 0]) == [.storeWrong(offset: .microseconds(30_000_500))])
+    #expect(bench.health.verdict == .storeWrong)
+    // One for each: the store counts.
+    #expect(bench.peers([-30_000, 0]) == [.exceeded(.store, offset: .microseconds(30_000_500))])
+    // Rows that mean nothing count for neither.
+    #expect(bench.peers([-30_000, -597_000, 500_000]) == [.recovered, .storeWrong(offset: .microseconds(30_000_500))])
+  }
+
+  @Test func `allows for the round trip`() {
+    var bench = Bench()
+    _ = bench.store(0, roundTrip: 2000)
+    #expect(bench.health.offset(of: .store, bench.now) == .microseconds(500))
+    // It may have been read at either end of it.
+    _ = bench.store(1900, roundTrip: 2000)
+    #expect(!bench.health.wantsPeers(bench.now))
+    _ = bench.store(2100, roundTrip: 2000)
+    #expect(bench.health.wantsPeers(bench.now))
+  }
+
+  @Test func `forgets what the store said long ago`() {
+    var bench = Bench()
+    _ = bench.store(30_000)
+    _ = bench.peers([])
+    bench.pass(899_000)
+    #expect(bench.poll() == [])
+    bench.pass(2000)
+    #expect(bench.poll() == [.recovered])
+    #expect(bench.health.offset(of: .store, bench.now) == nil)
+  }
+
+  // MARK: - The kernel
+
+  @Test func `tells once that nothing keeps the clock, and of leap seconds`() {
+    var bench = Bench()
+    func kernel(_ isSynchronized: Bool, leap: Int = 0) -> KernelClock {
+      KernelClock(isSynchronized: isSynchronized, leap: leap, estimatedError: .zero, maximumError: .zero)
+    }
+    #expect(bench.health.asked(kernel: nil) == [])
+    #expect(bench.health.asked(kernel: kernel(true)) == [])
+    #expect(bench.health.asked(kernel: kernel(false)) == [.unsynchronized])
+    #expect(bench.health.asked(kernel: kernel(false)) == [])
+    #expect(bench.health.asked(kernel: kernel(true, leap: 1)) == [.synchronized, .leapSecond(1)])
+    #expect(bench.health.asked(kernel: kernel(true, leap: 1)) == [])
+    #expect(bench.health.asked(kernel: kernel(true)) == [])
+    #expect(bench.health.asked(kernel: kernel(true, leap: -1)) == [.leapSecond(-1)])
+    var other = Bench()
+    #expect(other.health.asked(kernel: kernel(false)) == [.unsynchronized])
+  }
+}
+
+@Suite("What rows tell of other nodes' clocks")
+struct WorkerListClockTests {
+  private func row(_ token: String, expiresAt: Int64, bound: Int64) -> WorkerRecord {
+    WorkerRecord(
+      worker: 1, owner: WorkerOwner(token: token, description: token), term: 1, expiresAt: expiresAt, bound: bound)
+  }
+
+  @Test func `are the differences of bound and expiry, of others' rows that were renewed lately`() {
+    let now: Int64 = 1_700_000_000_000
+    let list = WorkerList(
+      records: [
+        self.row("me", expiresAt: now + 599_000, bound: now + 1),
+        self.row("right", expiresAt: now + 599_000, bound: now + 599_003),
+        self.row("ahead", expiresAt: now + 570_000, bound: now + 600_000),
+        self.row("old", expiresAt: now + 560_000, bound: now + 1),
+        self.row("ended", expiresAt: now, bound: now),
+        self.row("given back", expiresAt: 0, bound: now),
+      ], storeTime: now)
+    #expect(list.clockOffsets(besides: "me", renewal: 10_000, lease: 600_000) == [3, 30_000])
+  }
+}

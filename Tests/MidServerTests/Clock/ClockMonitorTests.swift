@@ -1,0 +1,90 @@
+import Logging
+import MidCore
+import MidTestKit
+import Testing
+
+@testable import MidServer
+
+@Suite("The clock's monitor")
+struct ClockMonitorTests {
+  private let clock = ManualClock(wallMilliseconds: 1_700_000_000_000)
+  private let registry = PrometheusRegistry()
+  private let log = EventLog()
+
+  private func monitor(hasSharedStore: Bool = true, kernel: KernelClock? = nil) -> ClockMonitor {
+    let clock = self.clock
+    return ClockMonitor(
+      maxOffset: .seconds(1), hasSharedStore: hasSharedStore, registry: self.registry, logger: self.log.logger,
+      read: {
+        ClockHealth.Moment(wall: clock.wallMilliseconds() * 1_000_000, monotonic: clock.monotonicNanoseconds())
+      }, readKernel: { kernel })
+  }
+
+  private func has(_ line: String) -> Bool { self.registry.scrape().contains("\n\(line)\n") }
+
+  @Test func `counts steps by direction and logs each once`() {
+    let monitor = self.monitor()
+    monitor.poll()
+    #expect(self.has(#"mid_clock_steps_total{direction="forward"} 0"#))
+    for step in [2000, 3000, -3_600_000] as [Int64] {
+      self.clock.advance(by: 250)
+      self.clock.stepWall(by: step)
+      monitor.poll()
+      self.clock.advance(by: 250)
+      monitor.poll()
+    }
+    #expect(self.has(#"mid_clock_steps_total{direction="forward"} 2"#))
+    #expect(self.has(#"mid_clock_steps_total{direction="backward"} 1"#))
+    #expect(self.log.count(of: "the clock was stepped") == 3)
+  }
+
+  @Test func `an offset by NTP takes the readiness and keeps Snowflake from starting, with a clear reason`() {
+    let monitor = self.monitor()
+    #expect(monitor.isTrusted && monitor.refusal == nil)
+    #expect(self.has("mid_clock_trusted 1"))
+    monitor.measured(ntp: NTPReading(offset: .seconds(-90), servers: 1))
+    #expect(!monitor.isTrusted)
+    #expect(self.has("mid_clock_trusted 0"))
+    let refusal = monitor.refusal
+    #expect(refusal?.code == .notReady)
+    #expect(refusal?.message.contains("90000 ms ahead of the NTP servers'; clock.max_offset allows 1s") == true)
+    #expect(self.log.count(of: "the clock is off, not ready for Snowflake") == 1)
+    monitor.measured(ntp: NTPReading(offset: .seconds(-91), servers: 1))
+    #expect(self.log.count(of: "the clock is off, not ready for Snowflake") == 1)
+    monitor.measured(ntp: NTPReading(offset: .zero, servers: 1))
+    #expect(monitor.isTrusted && monitor.refusal == nil)
+    #expect(self.log.count(of: "the clock is right again") == 1)
+  }
+
+  @Test func `an offset by the store takes the readiness alone, and only where the store is another machine's`() {
+    let embedded = self.monitor(hasSharedStore: false)
+    embedded.measured(storeTime: 1_700_000_030_000, sent: embedded.now)
+    embedded.listed(
+      WorkerList(records: [], storeTime: 1_700_000_030_000), besides: "", renewal: 1, lease: 1, sent: embedded.now)
+    #expect(embedded.isTrusted && embedded.storeOffset == nil && !embedded.wantsPeers)
+    let shared = self.monitor()
+    shared.measured(storeTime: 1_700_000_030_000, sent: shared.now)
+    #expect(shared.wantsPeers)
+    shared.listed(
+      WorkerList(records: [], storeTime: 1_700_000_030_000), besides: "", renewal: 1, lease: 1, sent: shared.now)
+    #expect(!shared.isTrusted && shared.refusal == nil)
+    #expect(self.has("mid_clock_store_offset_seconds 30.0005"))
+  }
+
+  @Test func `asks the kernel every ten seconds`() {
+    let kernel = KernelClock(isSynchronized: false, leap: 1, estimatedError: .zero, maximumError: .zero)
+    let monitor = self.monitor(kernel: kernel)
+    monitor.poll()
+    monitor.poll()
+    #expect(self.log.count(of: "the kernel's clock is not synchronised") == 1)
+    #expect(self.log.count(of: "a leap second will be inserted") == 1)
+  }
+
+  @Test func `reads both clocks as one`() {
+    let clock = SystemClock()
+    let first = ClockMonitor.moment(of: clock)
+    let second = ClockMonitor.moment(of: clock)
+    #expect(second.monotonic >= first.monotonic)
+    #expect((second.difference - first.difference).magnitude < 50_000_000)
+  }
+}
