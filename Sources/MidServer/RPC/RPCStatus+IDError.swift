@@ -19,7 +19,7 @@ extension RPCStatus {
     switch error.code {
     // Where the store is and who asks it is the operator's business; the log says it.
     case .storeUnavailable:
-      self.init(code, "the store does not answer and no ids are cached; the server's log says more")
+      self.init(code, "the store does not answer; the server's log says more")
     case .storeRejected: self.init(code, "the store refuses; the server's log says why")
     default: self.init(code, error.message)
     }
