@@ -64,7 +64,7 @@ import Testing
     #expect(!Settings.grpcMaxStreams.accepts("+5") && !Settings.grpcMaxStreams.accepts(""))
     #expect(Settings.segmentLoadAt.accepts("0.01") && Settings.segmentLoadAt.accepts("0.9"))
     #expect(!Settings.segmentLoadAt.accepts("0.91") && !Settings.segmentLoadAt.accepts("1e-1"))
-    #expect(Settings.snowflakeLease.accepts("10s") && !Settings.snowflakeLease.accepts("9999ms"))
+    #expect(Settings.snowflakeLease.accepts("5s") && !Settings.snowflakeLease.accepts("4999ms"))
     #expect(Settings.workerID.accepts("leased") && Settings.workerID.accepts("ordinal"))
     #expect(Settings.workerID.accepts("0") && Settings.workerID.accepts("65535"))
     #expect(!Settings.workerID.accepts("65536") && !Settings.workerID.accepts(""))
