@@ -5,21 +5,47 @@ import MidCore
 enum MySQLSchema {
   /// Checks both tables and the rights on them, and creates what is missing.
   static func prepare(_ connection: MySQLConnection) throws {
-    if try self.isMissing("SELECT biz_tag, max_id, step FROM id_segments WHERE 1 = 0", connection) {
+    if try self.isMissing(self.segmentsProbe, connection) {
       try connection.execute(self.segments)
       // Only where the table was missing: rows of a table of somebody else's making are that one's business.
       try connection.execute("INSERT IGNORE INTO id_segments (biz_tag, max_id, step) VALUES ('default', 0, 10000)")
     }
-    // Statements that touch no row find out about missing rights now, not at the first id.
-    try connection.execute("UPDATE id_segments SET max_id = max_id WHERE 1 = 0")
+    try self.checkSegmentRights(connection)
+    if try self.isMissing(self.workersProbe, connection) { try connection.execute(self.workers) }
+    try self.checkWorkerRights(connection)
+  }
 
-    let columns = "worker, owner_token, owner, term, expires_at, bound"
-    if try self.isMissing("SELECT \(columns) FROM mid_workers WHERE 1 = 0", connection) {
-      try connection.execute(self.workers)
+  /// The tables that are not there; those that are there are checked, and the rights on them.
+  static func missing(_ connection: MySQLConnection) throws -> [String] {
+    var missing: [String] = []
+    if try self.isMissing(self.segmentsProbe, connection) {
+      missing.append("the table id_segments")
+    } else {
+      try self.checkSegmentRights(connection)
     }
+    if try self.isMissing(self.workersProbe, connection) {
+      missing.append("the table mid_workers")
+    } else {
+      try self.checkWorkerRights(connection)
+    }
+    return missing
+  }
+
+  // Statements that touch no row find out about missing rights now, not at the first id.
+
+  private static func checkSegmentRights(_ connection: MySQLConnection) throws {
+    try connection.execute("UPDATE id_segments SET max_id = max_id WHERE 1 = 0")
+  }
+
+  private static func checkWorkerRights(_ connection: MySQLConnection) throws {
     try connection.execute("UPDATE mid_workers SET term = term WHERE 1 = 0")
+    let columns = self.workerColumns
     try connection.execute("INSERT INTO mid_workers (\(columns)) SELECT \(columns) FROM mid_workers WHERE 1 = 0")
   }
+
+  private static let workerColumns = "worker, owner_token, owner, term, expires_at, bound"
+  private static let segmentsProbe = "SELECT biz_tag, max_id, step FROM id_segments WHERE 1 = 0"
+  private static let workersProbe = "SELECT \(workerColumns) FROM mid_workers WHERE 1 = 0"
 
   /// What lets a crash of the server take back commits it has reported.
   static func durabilityWarnings(_ connection: MySQLConnection) throws -> [String] {

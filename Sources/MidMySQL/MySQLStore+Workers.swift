@@ -30,6 +30,14 @@ extension MySQLStore {
     }
   }
 
+  /// Frees a row that has `term`, and keeps its bound.
+  public func freeWorker(_ worker: Int64, ifTerm term: Int64, force: Bool) async throws(IDError) -> WorkerClaim {
+    try await self.change("free_worker", worker) { previous, time throws(IDError) in
+      guard let previous else { throw WorkerRecord.missing(worker) }
+      return try previous.freeing(ifTerm: term, force: force, at: time)
+    }
+  }
+
   /// All rows, in order of worker number, and the server's time.
   public func workers() async throws(IDError) -> WorkerList {
     try await self.run("workers") { connection in

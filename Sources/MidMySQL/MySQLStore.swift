@@ -11,8 +11,9 @@ import Synchronization
 public final class MySQLStore: IDStore {
   /// Called once for every operation, with its name, how long it took with its retries, and its error if it failed.
   ///
-  /// Names: `prepare`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`, `renew_worker`,
-  /// `release_worker`, `workers`. Called on the task of the operation's caller; must not block.
+  /// Names: `prepare`, `inspect`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`,
+  /// `renew_worker`, `release_worker`, `free_worker`, `workers`. Called on the task of the operation's caller; must not
+  /// block.
   public typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
 
   /// `mysql`.
@@ -23,7 +24,7 @@ public final class MySQLStore: IDStore {
   public var isShared: Bool { true }
 
   /// What about the server's settings lets a crash of it take back a commit, one sentence each, for the log. Known after
-  /// ``prepare()``; empty where all is well or the server would not say.
+  /// ``prepare()`` or ``inspect()``; empty where all is well or the server would not say.
   public var durabilityWarnings: [String] { self.warnings.withLock { $0 } }
 
   let configuration: MySQLConfiguration
@@ -49,6 +50,18 @@ public final class MySQLStore: IDStore {
       return try MySQLSchema.durabilityWarnings(connection)
     }
     self.warnings.withLock { $0 = found }
+  }
+
+  /// Connects, and checks the tables that are there and the rights on them, with statements that touch no row.
+  ///
+  /// - Returns: The tables that are missing, as `the table …`.
+  /// - Throws: As ``prepare()``.
+  public func inspect() async throws(IDError) -> [String] {
+    let (missing, warnings) = try await self.run("inspect") { connection in
+      (try MySQLSchema.missing(connection), try MySQLSchema.durabilityWarnings(connection))
+    }
+    self.warnings.withLock { $0 = warnings }
+    return missing
   }
 
   /// Fails waiting calls and closes all connections.

@@ -14,12 +14,36 @@ enum SQLiteFile {
   static func connect(_ path: String, busyTimeout: Duration) throws -> DatabaseQueue {
     guard !path.isEmpty else { throw IDError(.storeRejected, "the path of the SQLite file is empty; name a file") }
     try self.createFolder(of: path)
+    let database = try self.connection(to: path, busyTimeout: busyTimeout)
+    try database.writeWithoutTransaction { try self.makeDurable($0, path: path) }
+    return database
+  }
+
+  /// Opens `path` and changes nothing in it.
+  static func connection(to path: String, busyTimeout: Duration) throws -> DatabaseQueue {
     var configuration = Configuration()
     configuration.label = "mid.sqlite.connection"
     configuration.busyMode = .timeout(busyTimeout / .seconds(1))
-    let database = try DatabaseQueue(path: path, configuration: configuration)
-    try database.writeWithoutTransaction { try self.makeDurable($0, path: path) }
-    return database
+    return try DatabaseQueue(path: path, configuration: configuration)
+  }
+
+  /// Throws where this user can't write the file and make others beside it, or can't make what is missing of its path.
+  static func checkWritable(_ path: String) throws(IDError) {
+    let files = FileManager.default
+    var folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent()
+    while !files.fileExists(atPath: folder.path), folder.path != "/" { folder.deleteLastPathComponent() }
+    for each in [path, folder.path] where files.fileExists(atPath: each) && !files.isWritableFile(atPath: each) {
+      throw IDError(
+        .storeRejected,
+        "the SQLite file \(path) can't be used by this user: \(each) can't be written; let it, or name "
+          + "another file")
+    }
+  }
+
+  /// Names write-ahead mode where the file is not in it yet. ``connect(_:busyTimeout:)`` sets it.
+  static func missingMode(of db: Database) throws -> [String] {
+    let mode = try self.durability(of: db).journalMode
+    return mode == "wal" ? [] : ["write-ahead mode (it is in mode \(mode))"]
   }
 
   /// Sets write-ahead mode with full synchronisation, and reads both back.

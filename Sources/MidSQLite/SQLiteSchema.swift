@@ -11,12 +11,25 @@ enum SQLiteSchema {
       }
       if try !db.tableExists("mid_workers") { try db.execute(sql: self.workers) }
       // A table of somebody else's making is found out now, not at the first id.
-      _ = try Row.fetchOne(db, sql: "SELECT biz_tag, max_id, step, updated_at FROM id_segments LIMIT 1")
-      _ = try Row.fetchOne(
-        db, sql: "SELECT worker, owner_token, owner, term, expires_at, bound FROM mid_workers LIMIT 1")
+      for (_, probe) in self.probes { _ = try Row.fetchOne(db, sql: probe) }
       return .commit
     }
   }
+
+  /// The tables that are not there. Throws where one that is there lacks a column.
+  static func missing(in db: Database) throws -> [String] {
+    try self.probes.compactMap { table, probe in
+      guard try db.tableExists(table) else { return "the table \(table)" }
+      _ = try Row.fetchOne(db, sql: probe)
+      return nil
+    }
+  }
+
+  /// Statements that fail where a table lacks a column.
+  private static let probes: KeyValuePairs = [
+    "id_segments": "SELECT biz_tag, max_id, step, updated_at FROM id_segments LIMIT 1",
+    "mid_workers": "SELECT worker, owner_token, owner, term, expires_at, bound FROM mid_workers LIMIT 1",
+  ]
 
   /// `max_id` is the last id given out.
   private static let segments = """

@@ -38,6 +38,17 @@ extension SQLiteStore {
     }
   }
 
+  /// Frees a row that has `term`, and keeps its bound.
+  public func freeWorker(_ worker: Int64, ifTerm term: Int64, force: Bool) async throws(IDError) -> WorkerClaim {
+    try await self.transaction("free_worker") { db in
+      let time = self.now()
+      guard let previous = try self.worker(worker, in: db) else { throw WorkerRecord.missing(worker) }
+      let current = try previous.freeing(ifTerm: term, force: force, at: time)
+      try Self.write(current, in: db)
+      return WorkerClaim(current: current, previous: previous, storeTime: time)
+    }
+  }
+
   /// All rows, in order of worker number, and this machine's time.
   public func workers() async throws(IDError) -> WorkerList {
     try await self.read("workers") { db in

@@ -1,4 +1,5 @@
 import Dispatch
+import Foundation
 import GRDB
 public import MidCore
 import Synchronization
@@ -14,8 +15,9 @@ import Synchronization
 public final class SQLiteStore: IDStore {
   /// Called once for every operation, with its name, how long it took, and its error if it failed.
   ///
-  /// Names: `prepare`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`, `renew_worker`,
-  /// `release_worker`, `workers`. Called on the task of the operation's caller; must not block.
+  /// Names: `prepare`, `inspect`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`,
+  /// `renew_worker`, `release_worker`, `free_worker`, `workers`. Called on the task of the operation's caller; must not
+  /// block.
   public typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
 
   private enum State {
@@ -70,13 +72,35 @@ public final class SQLiteStore: IDStore {
       if case .closed = self.state.withLock({ $0 }) { throw Self.closedError }
       let database = try SQLiteFile.connect(self.path, busyTimeout: self.busyTimeout)
       try database.writeWithoutTransaction { try SQLiteSchema.create(in: $0) }
-      let kept = self.state.withLock { state in
-        if case .closed = state { return false }
-        state = .open(database)
-        return true
-      }
-      guard kept else { throw Self.closedError }
+      try self.keep(database)
     }
+  }
+
+  /// Opens the file where it is there and only reads it: the tables, and the columns that are needed. What is missing is
+  /// `the file …`, `the table …`, or write-ahead mode.
+  ///
+  /// SQLite itself may make `…-wal` and `…-shm` beside the file for as long as the store is open, and finishes what a
+  /// process that was killed had committed.
+  ///
+  /// - Throws: As ``prepare()``, also where this user can't write the file, or can't make it.
+  public func inspect() async throws(IDError) -> [String] {
+    try await self.run("inspect") {
+      try SQLiteFile.checkWritable(self.path)
+      guard FileManager.default.fileExists(atPath: self.path) else { return ["the file \(self.path)"] }
+      let database = try SQLiteFile.connection(to: self.path, busyTimeout: self.busyTimeout)
+      let missing = try database.read { db in try SQLiteSchema.missing(in: db) + SQLiteFile.missingMode(of: db) }
+      try self.keep(database)
+      return missing
+    }
+  }
+
+  private func keep(_ database: DatabaseQueue) throws(IDError) {
+    let kept = self.state.withLock { state in
+      if case .closed = state { return false }
+      state = .open(database)
+      return true
+    }
+    guard kept else { throw Self.closedError }
   }
 
   /// Closes the file once the operations before are done.

@@ -108,6 +108,10 @@ extension FaultyStore {
     try await self.passed { () async throws(IDError) in try await self.store.prepare() }
   }
 
+  public func inspect() async throws(IDError) -> [String] {
+    try await self.passed { () async throws(IDError) in try await self.store.inspect() }
+  }
+
   /// Closes the wrapped store; never held and never failing.
   public func close() async { await self.store.close() }
 
@@ -160,6 +164,12 @@ extension FaultyStore {
   public func releaseWorker(_ worker: Int64, token: String, term: Int64, bound: Int64) async throws(IDError) {
     try await self.passed { () async throws(IDError) in
       try await self.store.releaseWorker(worker, token: token, term: term, bound: bound)
+    }
+  }
+
+  public func freeWorker(_ worker: Int64, ifTerm term: Int64, force: Bool) async throws(IDError) -> WorkerClaim {
+    try await self.passed { () async throws(IDError) in
+      try await self.store.freeWorker(worker, ifTerm: term, force: force)
     }
   }
 

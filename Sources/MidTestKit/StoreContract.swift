@@ -18,7 +18,8 @@ public struct StoreContract: Sendable {
     case namesAreExact, oddNames
     case claimWorker, workerHeldByAnother, workerExpires, renewWorker, releaseWorker, workerBound, listsWorkers
     case workerRefusals, concurrentClaimsHaveOneWinner
-    case prepareTwice, reopeningKeepsEverything, closedStoreRefuses
+    case freeWorker, freeWorkerRefusals, freeWorkerKeepsTheRacingBound
+    case prepareTwice, inspectPrepared, reopeningKeepsEverything, closedStoreRefuses
 
     /// The promise's name.
     public var description: String { self.rawValue }
@@ -68,7 +69,11 @@ public struct StoreContract: Sendable {
     case .listsWorkers: try await self.listsWorkers()
     case .workerRefusals: try await self.workerRefusals()
     case .concurrentClaimsHaveOneWinner: try await self.concurrentClaimsHaveOneWinner()
+    case .freeWorker: try await self.freeWorker()
+    case .freeWorkerRefusals: try await self.freeWorkerRefusals()
+    case .freeWorkerKeepsTheRacingBound: try await self.freeWorkerKeepsTheRacingBound()
     case .prepareTwice: try await self.prepareTwice()
+    case .inspectPrepared: try await self.inspectPrepared()
     case .reopeningKeepsEverything: try await self.reopeningKeepsEverything()
     case .closedStoreRefuses: try await self.closedStoreRefuses()
     }

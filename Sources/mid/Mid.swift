@@ -19,6 +19,6 @@ import MidServer
       broken, 64 the command line is wrong.
       """,
     version: "mid \(MidVersion.current)",
-    subcommands: [ServeCommand.self, NextCommand.self, BenchCommand.self, TagCommand.self]
+    subcommands: [ServeCommand.self, NextCommand.self, BenchCommand.self, TagCommand.self, WorkerCommand.self]
   )
 }

@@ -21,6 +21,20 @@ extension WorkerLeaseModel {
     return row
   }
 
+  /// An operator frees one of the ids, whoever holds it.
+  mutating func free() {
+    let workers = self.rows.keys.sorted()
+    guard !workers.isEmpty, !self.isStoreAway, let row = self.rows[workers[self.random.below(workers.count)]] else {
+      return
+    }
+    if row.expiresAt > self.storeTime { self.counts.freed += 1 }
+    do throws(IDError) {
+      var freed = try row.freeing(ifTerm: row.term, force: true, at: self.storeTime)
+      if self.sabotage == .freeLowersBound { freed.bound = min(freed.bound, self.time) }
+      self.rows[row.worker] = freed
+    } catch { preconditionFailure("\(error)") }
+  }
+
   mutating func serve(_ request: Request) -> Answer {
     do throws(IDError) {
       switch request {

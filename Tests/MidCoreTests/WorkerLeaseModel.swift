@@ -8,7 +8,7 @@ import MidTestKit
 /// The nodes run the real rules and the real generator; the store and the folders are played.
 struct WorkerLeaseModel {
   /// A rule to take out, to see that its absence is noticed.
-  enum Sabotage: CaseIterable { case none, noFencing, noBound, noMonotonicCheck }
+  enum Sabotage: CaseIterable { case none, noFencing, noBound, noMonotonicCheck, freeLowersBound }
 
   /// What went wrong.
   enum Violation: Hashable {
@@ -33,6 +33,9 @@ struct WorkerLeaseModel {
   var isStoreAway = false
   /// Whether the store's own clock is stepped: then leases end early, and only uniqueness is promised.
   let stepsStore: Bool
+  /// Whether an operator frees rows whose holders live: then two may issue under one id for a moment, one below the bound
+  /// and one above it, and only uniqueness is promised.
+  let hasOperator: Bool
   var nodes: [Node] = []
   /// Requests whose senders are gone: they may still be carried out.
   var orphans: [Request] = []
@@ -59,6 +62,8 @@ struct WorkerLeaseModel {
     var orphans = 0
     /// A folder was put back from a backup.
     var backups = 0
+    /// A row was freed while its lease ran.
+    var freed = 0
 
     static func += (one: inout Counts, other: Counts) {
       one.changes += other.changes
@@ -69,6 +74,7 @@ struct WorkerLeaseModel {
       one.lostAnswers += other.lostAnswers
       one.orphans += other.orphans
       one.backups += other.backups
+      one.freed += other.freed
     }
   }
 
@@ -115,6 +121,7 @@ struct WorkerLeaseModel {
     self.random = random
     self.sabotage = sabotage
     self.stepsStore = stepsStore && sabotage == .none
+    self.hasOperator = sabotage == .none ? seed % 4 == 0 : sabotage == .freeLowersBound
     for index in 0..<count {
       // A fixed id is for one node alone; the others share the rest.
       let wish: WorkerWish = areFixed[index] ? .fixed(100 + Int64(index)) : .any(0...ids - 1)
@@ -156,7 +163,9 @@ struct WorkerLeaseModel {
     case 900..<925: self.pass(Int64(self.random.below(200)))
     case 925..<927: self.pass(self.leap())
     case 927..<942: self.stepClock(index)
-    case 942..<945: if self.stepsStore { self.storeTime += self.clockStep() }
+    case 942..<945:
+      if self.stepsStore { self.storeTime += self.clockStep() }
+      if self.hasOperator { self.free() }
     case 945..<952: self.isStoreAway = self.random.below(3) == 0
     case 952..<956: self.nodes[index].isFrozen = true
     case 956..<975: self.thaw(index)
@@ -326,7 +335,9 @@ struct WorkerLeaseModel {
       self.violations.insert(.notIncreasing(node: index, position: first.lowerBound, after: before))
     }
     self.nodes[index].last[worker] = last.upperBound
-    if case .any = self.nodes[index].wish, !self.stepsStore, self.rows[worker]?.owner.token != self.nodes[index].token {
+    if case .any = self.nodes[index].wish, !self.stepsStore, !self.hasOperator,
+      self.rows[worker]?.owner.token != self.nodes[index].token
+    {
       self.violations.insert(.issuedWithoutTheId(node: index, worker: worker))
     }
   }

@@ -33,12 +33,12 @@ struct WorkerLeaseModelTests {
     let least = Self.steps / 40_000
     #expect(ranges > 1000 * least)
     #expect(min(counts.changes, counts.takeovers, counts.lapses, counts.restarts) > least)
-    #expect(min(counts.alone, counts.backups, counts.lostAnswers, counts.orphans) > least)
+    #expect(min(counts.alone, counts.backups, counts.lostAnswers, counts.orphans, counts.freed) > least)
   }
 
   @Test(
-    "notice that fencing, the bound or the monotonic clock is not looked at",
-    arguments: [WorkerLeaseModel.Sabotage.noFencing, .noBound, .noMonotonicCheck])
+    "notice that fencing, the bound or the monotonic clock is not looked at, or that a freed row's bound is lowered",
+    arguments: [WorkerLeaseModel.Sabotage.noFencing, .noBound, .noMonotonicCheck, .freeLowersBound])
   func sabotage(_ sabotage: WorkerLeaseModel.Sabotage) throws {
     var found: [String: Int] = [:]
     for seed in 0..<Self.sabotagedSchedules {
@@ -56,7 +56,7 @@ struct WorkerLeaseModelTests {
     print("worker leases, \(sabotage): \(found) of \(Self.sabotagedSchedules) schedules")
     switch sabotage {
     case .none: #expect(found == [:])
-    case .noFencing, .noBound: #expect(found["twice", default: 0] > 0)
+    case .noFencing, .noBound, .freeLowersBound: #expect(found["twice", default: 0] > 0)
     // Uniqueness stands on the bound alone; this is the rule that a new holder is the only one.
     case .noMonotonicCheck: #expect(found["without the id", default: 0] > 0)
     }

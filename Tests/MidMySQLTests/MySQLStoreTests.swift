@@ -314,6 +314,26 @@ extension MySQLServerTests {
       try await database.drop()
     }
 
+    @Test func `a look tells which tables are missing and makes none`() async throws {
+      let database = try await TestDatabase()
+      let store = MySQLStore(database.configuration)
+      #expect(try await store.inspect() == ["the table id_segments", "the table mid_workers"])
+      try await database.sql(originalTable.replacing("InnoDB", with: "MyISAM"))
+      #expect(try await store.inspect() == ["the table mid_workers"])
+      #expect(store.durabilityWarnings.contains { $0.contains("MyISAM") })
+      #expect(try await database.sql("SHOW TABLES").count == 1)
+      try await database.sql("DROP TABLE id_segments")
+      try await store.prepare()
+      #expect(try await store.inspect() == [])
+      await store.close()
+
+      let reader = MySQLStore(try await database.user(grants: "SELECT ON DB.*"))
+      let message = await self.expectError(.storeRejected) { _ = try await reader.inspect() }
+      #expect(message.contains("GRANT"), "\(message)")
+      await reader.close()
+      try await database.drop()
+    }
+
     @Test func `TLS that is demanded and not there is refused`() async throws {
       let database = try await TestDatabase()
       guard try await database.sql("SHOW GLOBAL VARIABLES LIKE 'have_ssl'").first?[1] != "YES" else { return }
@@ -344,12 +364,14 @@ extension MySQLServerTests {
         1, owner: WorkerOwner(token: "t", description: "d"), leaseMilliseconds: 1000, bound: 0)
       _ = try await store.renewWorker(1, token: "t", term: 1, leaseMilliseconds: 1000, bound: 0)
       try await store.releaseWorker(1, token: "t", term: 1, bound: 0)
+      _ = try await store.freeWorker(1, ifTerm: 1, force: false)
       _ = try await store.workers()
+      _ = try await store.inspect()
       await store.close()
       #expect(
         seen.withLock { $0 } == [
           "prepare", "allocate", "give_back", "tags", "create_tag", "update_tag", "allocate unknownTag", "claim_worker",
-          "renew_worker", "release_worker", "workers",
+          "renew_worker", "release_worker", "free_worker", "workers", "inspect",
         ])
       try await database.drop()
     }

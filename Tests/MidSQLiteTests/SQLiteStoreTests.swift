@@ -111,6 +111,44 @@ import Testing
     try folder.remove()
   }
 
+  @Test func `a look tells what is missing and makes nothing`() async throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("deeper/mid.db")
+    let store = SQLiteStore(path: path)
+    #expect(try await store.inspect() == ["the file \(path)"])
+    #expect(!FileManager.default.fileExists(atPath: folder.file("deeper")))
+    await #expect(throws: IDError.self) { try await store.workers() }
+
+    let empty = folder.file("empty.db")
+    let other = try DatabaseQueue(path: empty)
+    try await other.write { try $0.execute(sql: "CREATE TABLE id_segments (biz_tag, max_id, step, updated_at)") }
+    try other.close()
+    let before = try Data(contentsOf: URL(fileURLWithPath: empty))
+    let incomplete = SQLiteStore(path: empty)
+    #expect(
+      try await incomplete.inspect() == ["the table mid_workers", "write-ahead mode (it is in mode delete)"])
+    await incomplete.close()
+    #expect(try Data(contentsOf: URL(fileURLWithPath: empty)) == before)
+    try folder.remove()
+  }
+
+  @Test func `a look at a file beside its server leaves no files behind`() async throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("mid.db")
+    let server = SQLiteStore(path: path)
+    try await server.prepare()
+    _ = try await server.allocate(7, for: .default)
+    let looker = SQLiteStore(path: path)
+    #expect(try await looker.inspect() == [])
+    #expect(try await looker.tags().map(\.maxID) == [7])
+    await looker.close()
+    #expect(try await server.allocate(1, for: .default).start == 8)
+    await server.close()
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path) == ["mid.db"])
+    await #expect(throws: IDError.self, "a store that was closed stays so") { try await looker.inspect() }
+    try folder.remove()
+  }
+
   @Test func `a table that lacks a column is refused`() async throws {
     let folder = try TemporaryFolder()
     let path = folder.file("mid.db")
@@ -167,12 +205,14 @@ import Testing
     _ = try await store.claimWorker(1, owner: owner, leaseMilliseconds: 1000, bound: 0)
     _ = try await store.renewWorker(1, token: "t", term: 1, leaseMilliseconds: 1000, bound: 0)
     try await store.releaseWorker(1, token: "t", term: 1, bound: 0)
+    _ = try await store.freeWorker(1, ifTerm: 1, force: false)
     _ = try await store.workers()
+    _ = try await store.inspect()
     await store.close()
     #expect(
       seen.withLock { $0 } == [
         "prepare", "allocate", "give_back", "tags", "create_tag", "update_tag", "allocate unknownTag", "claim_worker",
-        "renew_worker", "release_worker", "workers",
+        "renew_worker", "release_worker", "free_worker", "workers", "inspect",
       ])
     try folder.remove()
   }

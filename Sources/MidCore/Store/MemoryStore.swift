@@ -36,6 +36,12 @@ public final class MemoryStore: IDStore {
   /// Checks that the store is open; there is nothing to create.
   public func prepare() async throws(IDError) { try self.transaction { _ throws(IDError) in } }
 
+  /// Checks the same; nothing is ever missing.
+  public func inspect() async throws(IDError) -> [String] {
+    try await self.prepare()
+    return []
+  }
+
   /// Lets all calls fail from now on.
   public func close() async { self.state.withLock { $0.isClosed = true } }
 
@@ -145,6 +151,16 @@ extension MemoryStore {
     try self.transaction { state throws(IDError) in
       guard let row = state.workers[worker] else { throw WorkerRecord.missing(worker) }
       state.workers[worker] = try row.releasing(token: token, term: term, bound: bound, at: now)
+    }
+  }
+
+  public func freeWorker(_ worker: Int64, ifTerm term: Int64, force: Bool) async throws(IDError) -> WorkerClaim {
+    let now = self.clock.wallMilliseconds()
+    return try self.transaction { state throws(IDError) in
+      guard let previous = state.workers[worker] else { throw WorkerRecord.missing(worker) }
+      let current = try previous.freeing(ifTerm: term, force: force, at: now)
+      state.workers[worker] = current
+      return WorkerClaim(current: current, previous: previous, storeTime: now)
     }
   }
 

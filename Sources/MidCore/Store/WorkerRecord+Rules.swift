@@ -37,10 +37,26 @@ extension WorkerRecord {
   package func releasing(token: String, term: Int64, bound: Int64, at time: Int64) throws(IDError) -> WorkerRecord {
     try self.checkHeld(token: token, term: term, at: time)
     var record = self
-    record.expiresAt = 0
+    record.expiresAt = Self.givenBack
     record.bound = bound
     return record
   }
+
+  /// This row after an operator freed it. Term and bound stay: its holder, who may be alive, reaches nothing at or past
+  /// the bound, and whoever claims the row next issues from there on, under the next term.
+  ///
+  /// - Throws: ``IDError/Code/leaseLost`` where the row has another term, or its lease goes on at the store's `time` and
+  ///   `force` is not set.
+  package func freeing(ifTerm term: Int64, force: Bool, at time: Int64) throws(IDError) -> WorkerRecord {
+    guard self.term == term, force || self.expiresAt <= time else { throw self.conflict(at: time) }
+    guard self.isLeased else { return self }
+    var record = self
+    record.expiresAt = Self.freed
+    return record
+  }
+
+  /// Whether there is a lease, ended or not: the row was neither given back nor freed.
+  package var isLeased: Bool { self.expiresAt > Self.givenBack }
 
   /// The error for a holder whose row is not there at all.
   package static func missing(_ worker: Int64) -> IDError {
@@ -50,16 +66,25 @@ extension WorkerRecord {
   private func checkHeld(token: String, term: Int64, at time: Int64) throws(IDError) {
     guard self.owner.token == token, self.term == term else { throw self.conflict(at: time) }
     // A row given back is nobody's, also for a renewal of its last holder that comes late: the bound may be lower now.
-    guard self.expiresAt != 0 else { throw IDError(.leaseLost, "worker id \(self.worker) was given back") }
+    // Of one that was freed the operator wants to be sure that it can be taken.
+    guard self.isLeased else { throw IDError(.leaseLost, "worker id \(self.worker) \(self.end(at: time))") }
   }
 
   private func conflict(at time: Int64) -> IDError {
-    let end =
-      self.expiresAt == 0
-      ? "and was given back"
-      : "until \(WallTime(milliseconds: self.expiresAt)) (now \(WallTime(milliseconds: time)) by the store's clock)"
+    let (verb, and) = self.isLeased ? ("is", "") : ("was", "and ")
     return IDError(
-      .leaseLost, "worker id \(self.worker) is held by \(self.owner.description), in term \(self.term) \(end)")
+      .leaseLost,
+      "worker id \(self.worker) \(verb) held by \(self.owner.description), in term \(self.term) \(and)"
+        + self.end(at: time))
+  }
+
+  private func end(at time: Int64) -> String {
+    switch self.expiresAt {
+    case Self.givenBack: "was given back"
+    case ...Self.freed: "was released by an operator"
+    default:
+      "until \(WallTime(milliseconds: self.expiresAt)) (now \(WallTime(milliseconds: time)) by the store's clock)"
+    }
   }
 
   private static func expiry(at time: Int64, _ leaseMilliseconds: Int64) throws(IDError) -> Int64 {

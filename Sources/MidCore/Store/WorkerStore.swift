@@ -20,10 +20,16 @@ public struct WorkerRecord: Sendable, Hashable {
   public var owner: WorkerOwner
   /// Counts the changes of ownership; a holder with an older term has lost it.
   public var term: Int64
-  /// When the lease ends, by the store's clock. 0 when it was given back.
+  /// When the lease ends, by the store's clock; ``givenBack``, or ``freed``.
   public var expiresAt: Int64
-  /// The first millisecond that no id issued under this row has reached or will reach.
+  /// The first millisecond that no id issued under this row has reached or will reach. Where the row was ``givenBack``,
+  /// the newest id lies just before it; otherwise the bound was stored ahead of the ids, for as long as the lease.
   public var bound: Int64
+
+  /// The ``expiresAt`` of a row that its holder gave back, with the exact bound: 0.
+  public static let givenBack: Int64 = 0
+  /// The ``expiresAt`` of a row that an operator freed, with the bound that stood there: -1.
+  public static let freed: Int64 = -1
 
   /// Creates a record.
   public init(worker: Int64, owner: WorkerOwner, term: Int64, expiresAt: Int64, bound: Int64) {
@@ -35,9 +41,9 @@ public struct WorkerRecord: Sendable, Hashable {
   }
 }
 
-/// What a successful claim of a worker id says.
+/// What a successful change of a worker id's row says: a claim, a renewal, or its freeing.
 public struct WorkerClaim: Sendable, Hashable {
-  /// The row as it stands now, held by the claimer.
+  /// The row as it stands now.
   public var current: WorkerRecord
   /// The row as it stood before, or nil where there was none.
   public var previous: WorkerRecord?
@@ -92,6 +98,21 @@ public protocol WorkerStore: Sendable {
   /// - Throws: ``IDError/Code/leaseLost`` when token or term are no longer the row's.
   func releaseWorker(_ worker: Int64, token: String, term: Int64, bound: Int64) async throws(IDError)
 
+  /// Makes a row free for whoever claims it next, for an operator whose holder can't give it back: a compare-and-set on
+  /// the term. A row that is given back or freed already stays as it is.
+  ///
+  /// The bound stays too, raised by renewals up to this very moment: the next holder issues from there on, and the one
+  /// before never gets there. So no id repeats, also where that one is alive and does not know yet; its next renewal or
+  /// release fails with ``IDError/Code/leaseLost``, and until then it goes on issuing below the bound.
+  ///
+  /// - Parameters:
+  ///   - term: The term that the row must have, so that nobody is freed who came after the operator looked.
+  ///   - force: Whether a lease that has not ended is freed too.
+  /// - Returns: The row as it stands now and as it stood before, which is never nil.
+  /// - Throws: ``IDError/Code/leaseLost`` where the lease runs and `force` is not set, where the row has another term, or
+  ///   where there is no such row.
+  func freeWorker(_ worker: Int64, ifTerm term: Int64, force: Bool) async throws(IDError) -> WorkerClaim
+
   /// All rows, in order of worker number, and the store's time.
   func workers() async throws(IDError) -> WorkerList
 }
@@ -105,11 +126,18 @@ public protocol IDStore: SegmentStore, WorkerStore {
   /// Whether several machines can share it.
   var isShared: Bool { get }
 
-  /// What an operator should know of the store's set-up, found by ``prepare()``: commits that a power cut could take back.
+  /// What an operator should know of the store's set-up, found by ``prepare()`` and ``inspect()``: commits that a power
+  /// cut could take back.
   var durabilityWarnings: [String] { get }
 
   /// Connects, checks, and creates the tables that are missing. May be called again after a failure.
   func prepare() async throws(IDError)
+  /// Connects and checks like ``prepare()``, and creates and changes nothing: for a look from outside, before or beside
+  /// the servers. Once it has returned an empty list, ``SegmentStore/tags()`` and ``WorkerStore/workers()`` can be called.
+  ///
+  /// - Returns: What ``prepare()`` would create, for people: `the table mid_workers`.
+  /// - Throws: The same as ``prepare()``.
+  func inspect() async throws(IDError) -> [String]
   /// Closes connections and files. Calls after this fail with ``IDError/Code/storeUnavailable``.
   func close() async
 }

@@ -15,17 +15,3 @@ enum TagArgument {
     guard number >= 1 else { throw ValidationError("\(option) takes a number from 1, not \(number).") }
   }
 }
-
-/// Printing for the commands on tags.
-enum TagOutput {
-  /// Lets `body` print and writes it out. Quiet where the reader has gone.
-  static func print(_ body: (inout OutputBuffer) async throws -> Void) async throws {
-    var output = OutputBuffer()
-    do {
-      try await body(&output)
-      try output.flush()
-    } catch OutputBuffer.Failure.closed {
-      throw ExitCode.closedPipe
-    }
-  }
-}

@@ -32,7 +32,7 @@ struct TagCreateCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    try await TagOutput.print { output throws in try await self.run(into: &output) }
+    try await CommandOutput.print { output throws in try await self.run(into: &output) }
   }
 
   /// The command, printing into `output`.

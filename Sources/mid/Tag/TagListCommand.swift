@@ -22,12 +22,13 @@ struct TagListCommand: AsyncParsableCommand {
   @OptionGroup var store: StoreOptions
 
   func run() async throws {
-    try await TagOutput.print { output throws in try await self.run(into: &output) }
+    try await CommandOutput.print { output throws in try await self.run(into: &output) }
   }
 
   /// The command, printing into `output`.
   func run(into output: inout OutputBuffer) async throws {
     let records = try await self.store.withStore(create: false) { store throws(IDError) in try await store.tags() }
-    for line in self.json ? TagTable(records).json : TagTable(records).lines { try output.line(line) }
+    let table = TagTable(records)
+    for line in self.json ? [table.json] : table.lines { try output.line(line) }
   }
 }

@@ -1,4 +1,3 @@
-import Foundation
 import MidCore
 
 /// Tags as text: a table for people, JSON for programs. Ordered by name.
@@ -17,31 +16,21 @@ struct TagTable {
 
   /// The table, a heading first; numbers stand to the right.
   var lines: [String] {
-    let heading = ["NAME", "NEXT", "MAX_ID", "STEP"]
-    let rows = [heading] + self.records.map { [$0.tag.name, Self.next($0), String($0.maxID), String($0.step)] }
-    let widths = heading.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
-      row.indices.map { column in
-        let padding = String(repeating: " ", count: widths[column] - row[column].count)
-        return column == 0 ? row[column] + padding : padding + row[column]
-      }.joined(separator: "  ")
+    var table = TextTable(("NAME", .left), ("NEXT", .right), ("MAX_ID", .right), ("STEP", .right))
+    for record in self.records {
+      table.add([record.tag.name, Self.next(record), String(record.maxID), String(record.step)])
     }
+    return table.lines
   }
 
   /// A JSON array with an object a line. Ids are strings, steps are numbers.
-  var json: [String] {
-    guard !self.records.isEmpty else { return ["[]"] }
-    let objects = self.records.map { record in
-      """
-        {"name": \(Self.quoted(record.tag.name)), "next": "\(Self.next(record))", "max_id": "\(record.maxID)", \
-      "step": \(record.step)}
-      """
-    }
-    return ["[\n" + objects.joined(separator: ",\n") + "\n]"]
-  }
-
-  /// A JSON string. A tag holds no control characters, so quotation marks and backslashes are all there is to escape.
-  private static func quoted(_ text: String) -> String {
-    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+  var json: String {
+    JSONText.array(
+      self.records.map { record in
+        JSONText.object([
+          "name": JSONText.string(record.tag.name), "next": JSONText.string(Self.next(record)),
+          "max_id": JSONText.string(String(record.maxID)), "step": String(record.step),
+        ])
+      })
   }
 }

@@ -122,6 +122,10 @@ final class WatchedStore: IDStore {
     try await self.noting("prepare") { () async throws(IDError) in try await self.store.prepare() }
   }
 
+  func inspect() async throws(IDError) -> [String] {
+    try await self.noting("inspect") { () async throws(IDError) in try await self.store.inspect() }
+  }
+
   func close() async {
     await self.store.close()
     self.log.note("store: close")
@@ -167,6 +171,12 @@ final class WatchedStore: IDStore {
   func releaseWorker(_ worker: Int64, token: String, term: Int64, bound: Int64) async throws(IDError) {
     try await self.noting("release") { () async throws(IDError) in
       try await self.store.releaseWorker(worker, token: token, term: term, bound: bound)
+    }
+  }
+
+  func freeWorker(_ worker: Int64, ifTerm term: Int64, force: Bool) async throws(IDError) -> WorkerClaim {
+    try await self.noting("free") { () async throws(IDError) in
+      try await self.store.freeWorker(worker, ifTerm: term, force: force)
     }
   }
 
