@@ -15,10 +15,15 @@ import MidServer
         mid serve
         mid next
 
+      Is all well on this machine?
+        mid doctor
+
       Exit codes: 0 done, 1 it failed (one line on standard error says why), 2 the configuration is \
       broken, 64 the command line is wrong.
       """,
     version: "mid \(MidVersion.current)",
-    subcommands: [ServeCommand.self, NextCommand.self, BenchCommand.self, TagCommand.self, WorkerCommand.self]
+    subcommands: [
+      ServeCommand.self, NextCommand.self, BenchCommand.self, TagCommand.self, WorkerCommand.self, DoctorCommand.self,
+    ]
   )
 }

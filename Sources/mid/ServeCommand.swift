@@ -26,23 +26,7 @@ struct ServeCommand: AsyncParsableCommand {
       """
   )
 
-  @Option(help: ArgumentHelp("A YAML file with settings.", valueName: "file"))
-  var config: String?
-
-  @Option(help: ArgumentHelp("sqlite:PATH, or mysql://USER@HOST:PORT/DATABASE.", valueName: "url"))
-  var store: String?
-
-  @Option(help: ArgumentHelp("Where gRPC listens.", valueName: "host:port"))
-  var grpc: String?
-
-  @Option(help: ArgumentHelp("Where /metrics listens, or off.", valueName: "host:port"))
-  var metrics: String?
-
-  @Option(help: ArgumentHelp("This node's worker id in Snowflake ids: a number, ordinal, or leased.", valueName: "n"))
-  var workerID: String?
-
-  @Option(help: ArgumentHelp("This node's datacenter id in Snowflake ids.", valueName: "n"))
-  var datacenterID: String?
+  @OptionGroup var options: ServerOptions
 
   @Flag(help: "Print every setting with its default, and end.")
   var listSettings = false
@@ -52,7 +36,7 @@ struct ServeCommand: AsyncParsableCommand {
       print(Settings.helpText)
       return
     }
-    var configuration = try self.load()
+    var configuration = try self.options.load()
     LineLogHandler.bootstrap(level: configuration.log.level, format: configuration.log.format)
     let logger = Logger(label: "mid")
     Self.fitFileLimit(&configuration, logger)
@@ -72,39 +56,15 @@ struct ServeCommand: AsyncParsableCommand {
       try await server.run { self.announce($0, location, tls) }
     } catch let error as ConfigurationErrors {
       // Files that settings name, looked at only now.
-      Self.tell(error)
-      throw ExitCode.brokenConfiguration
+      throw ServerOptions.broken(error.errors.map(\.description))
     } catch let error as IDError where error.code == .invalidArgument {
       // Settings that are right one by one and can't go together with this store.
-      FileHandle.standardError.write(Data("Error: \(error.message)\n".utf8))
-      throw ExitCode.brokenConfiguration
+      throw ServerOptions.broken([error.message])
     } catch let error as IDError {
       throw CommandFailure(error.message)
     } catch let error as ListenError {
       throw CommandFailure(error.description)
     }
-  }
-
-  /// Reads flags, environment and file; prints every error there is.
-  private func load() throws -> ServerConfiguration {
-    var flags: [String: String] = [:]
-    flags["store.url"] = store
-    flags["grpc.address"] = grpc
-    flags["metrics.address"] = metrics
-    flags["worker.id"] = workerID
-    flags["datacenter.id"] = datacenterID
-    if let store { _ = try StoreOpener.location(argument: store) }
-    do throws(ConfigurationErrors) {
-      return try ServerConfiguration.load(
-        flags: flags, environment: ProcessInfo.processInfo.environment, filePath: config)
-    } catch {
-      Self.tell(error)
-      throw ExitCode.brokenConfiguration
-    }
-  }
-
-  private static func tell(_ errors: ConfigurationErrors) {
-    for line in errors.errors { FileHandle.standardError.write(Data("Error: \(line)\n".utf8)) }
   }
 
   /// Lets the process open as many files, sockets among them, as the system allows it to, and takes no more connections

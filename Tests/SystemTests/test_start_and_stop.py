@@ -248,7 +248,7 @@ def test_a_second_server_on_the_same_folder_is_refused_or_harmless(mid):
 def test_version_and_help_are_worth_reading():
     version = run_mid("--version")
     assert version.returncode == 0 and version.stdout.strip()
-    for command in ([], ["serve"], ["next"], ["tag"], ["worker"]):
+    for command in ([], ["serve"], ["next"], ["tag"], ["worker"], ["doctor"]):
         text = run_mid(*command, "--help")
         assert text.returncode == 0 and len(text.stdout.splitlines()) > 5, command
 

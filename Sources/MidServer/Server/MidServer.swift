@@ -50,7 +50,7 @@ package struct MidServer {
       self.configuration.grpc.tls.settings, logger: self.logger, now: { clock.wallMilliseconds() })
     certificates.collect(in: self.registry)
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
-    let wish = try self.configuration.snowflake.wish(host: Self.hostName)
+    let wish = try self.configuration.snowflake.wish(host: HostName.current)
     let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
     try await supervisor.tryOnce()
     let clockMonitor = self.makeClockMonitor()
@@ -130,14 +130,8 @@ package struct MidServer {
       metadata: ["epoch_ms": "\(layout.epochMilliseconds)", "end_of_time": "\(layout.endOfTimeDescription)"])
     return WorkerKeeper(
       wish, snowflake: snowflake, store: self.store, isStoreReady: { supervisor.isReady }, file: file,
-      host: Self.hostName, process: Int(getpid()), clock: self.clock, clockMonitor: clockMonitor,
+      host: HostName.current, process: Int(getpid()), clock: self.clock, clockMonitor: clockMonitor,
       settings: settings.leaseSettings, logger: self.logger)
-  }
-
-  private static var hostName: String {
-    var name = [CChar](repeating: 0, count: 256)
-    guard gethostname(&name, name.count - 1) == 0 else { return "unknown" }
-    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   // MARK: - The other parts

@@ -85,7 +85,7 @@ package final class WorkerStateFile {
       throw IDError(
         .storeRejected, "can't write \(self.path): \(Self.reason()); set data.directory to a writable folder")
     }
-    guard flock(self.descriptor, LOCK_EX | LOCK_NB) == 0 else {
+    guard Self.lock(self.descriptor) else {
       close(self.descriptor)
       throw IDError(
         .storeRejected,
@@ -131,7 +131,21 @@ package final class WorkerStateFile {
     self.state = state
   }
 
-  private static func number(ofFile path: String) throws(IDError) -> UInt64 {
+  /// Locks the file, unless another server has it. Whoever only looks holds a shared lock for a moment, which is waited out:
+  /// at most 100 times a millisecond.
+  private static func lock(_ descriptor: Int32) -> Bool {
+    for _ in 0..<100 {
+      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+      // Refused beside a server's lock, granted beside a look's.
+      guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else { return false }
+      flock(descriptor, LOCK_UN)
+      usleep(1000)
+    }
+    return false
+  }
+
+  /// The number of the file at `path` in its file system.
+  static func number(ofFile path: String) throws(IDError) -> UInt64 {
     do {
       let attributes = try FileManager.default.attributesOfItem(atPath: path)
       if let number = attributes[.systemFileNumber] as? NSNumber { return number.uint64Value }

@@ -1,0 +1,172 @@
+import Foundation
+import Logging
+import MidCore
+import MidRPC
+import MidServer
+import Synchronization
+
+/// Looks at everything that a server of this configuration needs, and changes nothing. What is seen is judged by the checks.
+struct DoctorProbe {
+  /// How long asking whoever has a port may take, each step.
+  private static let portTimeout = Duration.seconds(2)
+
+  let configuration: ServerConfiguration
+  /// The store that the configuration names, not opened yet.
+  let store: any IDStore
+  /// Which worker id the configuration wants on this host.
+  let wish: WorkerWish
+  private let clock = SystemClock()
+
+  /// Looks at one part after the other. Closes the store.
+  func findings() async -> [Finding] {
+    let folder = self.lookAtFolder()
+    var findings = await self.checkStore(folder)
+    findings +=
+      FolderCheck(
+        folder: self.configuration.dataDirectory, look: folder, isFixed: self.isFixed,
+        now: self.clock.wallMilliseconds(),
+        settings: self.configuration.snowflake.leaseSettings
+      ).findings
+    let clock = ClockCheck(maximumOffset: self.configuration.clock.maxOffset)
+    findings.append(clock.kernel(KernelClock.read()))
+    findings.append(await self.askNTP(clock))
+    findings +=
+      LayoutCheck(layout: self.configuration.snowflake.layout, now: self.clock.wallMilliseconds()).findings
+    findings += self.checkCertificate()
+    findings += await self.checkPorts(folder)
+    return findings
+  }
+
+  private var isFixed: Bool { if case .fixed = self.wish { true } else { false } }
+
+  // MARK: - The store
+
+  private func checkStore(_ folder: FolderCheck.Look) async -> [Finding] {
+    let inspection = await Self.result { () throws(IDError) in try await self.store.inspect() }
+    let (list, sent, received) = await self.timed { () throws(IDError) in try await self.store.workers() }
+    let tags = await Self.result { () throws(IDError) in try await self.store.tags() }
+    var check = StoreCheck(
+      place: "\(self.store.kind) \(self.store.location)", inspection: inspection,
+      durabilityWarnings: self.store.durabilityWarnings)
+    await self.store.close()
+    // What an incomplete store does not tell is no news.
+    if case .success([]) = inspection {
+      for error in [Self.error(list), Self.error(tags)] { if let error { check.inspection = .failure(error) } }
+    }
+    var findings = check.findings
+    if case .success(let list) = list {
+      findings += self.judge(list, folder)
+      if self.store.isShared {
+        findings.append(
+          ClockCheck(maximumOffset: self.configuration.clock.maxOffset)
+            .store(list.storeTime, sent: sent, received: received))
+      }
+    }
+    if case .success(let tags) = tags { findings += TagCheck(tags: tags).findings }
+    return findings
+  }
+
+  private func judge(_ list: WorkerList, _ folder: FolderCheck.Look) -> [Finding] {
+    var check = WorkerCheck(wish: self.wish, list: list)
+    switch folder {
+    case .state(let reading, _): check.ownToken = reading.ownerToken(host: HostName.current)
+    case .unreadable: check.isFolderKnown = false
+    case .absent, .empty: break
+    }
+    let bounds = WorkerBoundCheck(
+      wish: self.wish, list: list, now: self.clock.wallMilliseconds(),
+      settings: self.configuration.snowflake.leaseSettings,
+      maximumOffset: self.configuration.clock.maxOffset.wholeMilliseconds)
+    return check.findings + bounds.findings
+  }
+
+  private func timed<Value: Sendable>(
+    _ body: () async throws(IDError) -> Value
+  ) async -> (Result<Value, IDError>, sent: Int64, received: Int64) {
+    let sent = self.clock.wallMilliseconds()
+    let result = await Self.result(body)
+    return (result, sent, self.clock.wallMilliseconds())
+  }
+
+  private static func result<Value: Sendable>(
+    _ body: () async throws(IDError) -> Value
+  ) async -> Result<Value, IDError> {
+    do throws(IDError) { return .success(try await body()) } catch { return .failure(error) }
+  }
+
+  private static func error(_ result: Result<some Sendable, IDError>) -> IDError? {
+    if case .failure(let error) = result { error } else { nil }
+  }
+
+  // MARK: - This machine
+
+  private func lookAtFolder() -> FolderCheck.Look {
+    let files = FileManager.default
+    let folder = self.configuration.dataDirectory
+    guard files.fileExists(atPath: folder) else {
+      var parent = URL(fileURLWithPath: folder).standardizedFileURL
+      while !files.fileExists(atPath: parent.path), parent.path != "/" { parent.deleteLastPathComponent() }
+      return .absent(canBeMade: files.isWritableFile(atPath: parent.path))
+    }
+    do throws(IDError) {
+      guard let reading = try WorkerStateReading.read(folder: folder, wish: self.wish) else {
+        return .empty(canBeWritten: files.isWritableFile(atPath: folder))
+      }
+      return .state(reading, canBeWritten: files.isWritableFile(atPath: reading.path))
+    } catch {
+      return .unreadable(error.message)
+    }
+  }
+
+  private static let quiet = Logger(label: "mid.doctor", factory: { _ in SwiftLogNoOpLogHandler() })
+
+  private func askNTP(_ check: ClockCheck) async -> Finding {
+    let servers = Set(self.configuration.clock.ntpServers)
+    let client = SNTPClient(clock: self.clock)
+    let failures = Mutex<[String]>([])
+    let monitor = NTPMonitor(
+      servers: servers.sorted { $0.description < $1.description }, interval: self.configuration.clock.ntpInterval,
+      registry: PrometheusRegistry(), logger: Self.quiet,
+      ask: { server in
+        let answer = await client.ask(server)
+        if case .failure(let reason) = answer { failures.withLock { $0.append("\(server) \(reason)") } }
+        return answer
+      },
+      sleep: { _ in })
+    let reading = servers.isEmpty ? nil : await monitor.check()
+    return check.ntp(servers: servers.count, reading: reading, failures: failures.withLock { $0.sorted() })
+  }
+
+  private func checkCertificate() -> [Finding] {
+    guard let settings = self.configuration.grpc.tls.settings else { return [] }
+    let now = self.clock.wallMilliseconds()
+    do throws(ConfigurationErrors) {
+      let certificates = try TLSCertificates(settings, logger: Self.quiet, now: { now })
+      guard let certificate = certificates.context?.certificate else { return [] }
+      return CertificateCheck(certificate: .success(certificate), now: now / 1000).findings
+    } catch {
+      return CertificateCheck(certificate: .failure(error), now: now / 1000).findings
+    }
+  }
+
+  private func checkPorts(_ folder: FolderCheck.Look) async -> [Finding] {
+    let grpc = self.configuration.grpc.address
+    let metrics = self.configuration.metricsAddress
+    let metricsLook = await self.look("metrics", metrics) { await $0.askMetrics($1) }
+    let hasTLS = self.configuration.grpc.tls.isOn
+    let grpcLook = await self.look("grpc", grpc) { hasTLS ? .notAsked : await $0.askGRPC($1) }
+    var isServerHere = if case .state(let reading, _) = folder { reading.isLocked } else { false }
+    if case .mid = metricsLook { isServerHere = true }
+    return [("grpc", grpc, grpcLook), ("metrics", metrics, metricsLook)].flatMap {
+      PortCheck(purpose: $0.0, address: $0.1, look: $0.2, isServerHere: isServerHere).findings
+    }
+  }
+
+  private func look(
+    _ purpose: String, _ address: HostPort?, _ ask: (PortProbe, HostPort) async -> PortCheck.Look
+  ) async -> PortCheck.Look {
+    guard let address, address.port > 0 else { return .free }
+    let probe = PortProbe(purpose: purpose, address: address, timeout: Self.portTimeout)
+    return await probe.look { await ask(probe, $0) }
+  }
+}
