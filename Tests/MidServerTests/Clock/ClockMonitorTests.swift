@@ -12,12 +12,8 @@ struct ClockMonitorTests {
   private let log = EventLog()
 
   private func monitor(hasSharedStore: Bool = true, kernel: KernelClock? = nil) -> ClockMonitor {
-    let clock = self.clock
-    return ClockMonitor(
-      maxOffset: .seconds(1), hasSharedStore: hasSharedStore, registry: self.registry, logger: self.log.logger,
-      read: {
-        ClockHealth.Moment(wall: clock.wallMilliseconds() * 1_000_000, monotonic: clock.monotonicNanoseconds())
-      }, readKernel: { kernel })
+    .reading(
+      self.clock, log: self.log, registry: self.registry, hasSharedStore: hasSharedStore, kernel: kernel)
   }
 
   private func has(_ line: String) -> Bool { self.registry.scrape().contains("\n\(line)\n") }

@@ -27,12 +27,7 @@ struct WorkerKeeperTests {
     self.folder = try TemporaryFolder()
     self.memory = MemoryStore(clock: self.clock)
     self.faulty = FaultyStore(self.memory)
-    let clock = self.clock
-    self.clockMonitor = ClockMonitor(
-      maxOffset: .seconds(1), hasSharedStore: true, registry: PrometheusRegistry(), logger: self.log.logger,
-      read: {
-        ClockHealth.Moment(wall: clock.wallMilliseconds() * 1_000_000, monotonic: clock.monotonicNanoseconds())
-      }, readKernel: { nil })
+    self.clockMonitor = .reading(self.clock, log: self.log)
   }
 
   /// A keeper as a process makes it.

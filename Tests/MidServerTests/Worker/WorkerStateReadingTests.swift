@@ -78,7 +78,7 @@ import Testing
     let keeper = WorkerKeeper(
       .fixed(7), snowflake: node, store: store, isStoreReady: { true },
       file: try WorkerStateFile(folder: self.folder.path, wish: .fixed(7)), host: "here", process: 1, clock: clock,
-      settings: settings, logger: EventLog().logger)
+      clockMonitor: .reading(clock, log: EventLog()), settings: settings, logger: EventLog().logger)
     await keeper.start()
     let row = try #require(try await store.workers().records.first)
     #expect(try self.read()?.ownerToken(host: "here") == row.owner.token)
