@@ -22,6 +22,8 @@ RATE = 250
 STALL = 0.1
 # What the test of the measure itself takes for noise.
 NOISE = 0.010
+# Where a tag's step is 1 the store commits as fast as it can, which takes the machine's time and not the connection's.
+STORE_BUSY = 0.003
 ATTEMPTS = 3
 MIB = 1 << 20
 # Times that a test can wait for; what is counted and what is held stands at its defaults.
@@ -112,7 +114,7 @@ class Stage:
         assert len(careful["latencies"]) == int(seconds * RATE)
         return p99(careful["latencies"]), outcomes
 
-    def attack(self, flood, seconds=None, growth=32 * MIB, warm_up=0.2, **options):
+    def attack(self, flood, seconds=None, growth=32 * MIB, warm_up=0.2, floor=0.0, **options):
         """Holds the server to its promise and returns what became of the attacker's connections, and which ends moved.
 
         The attack runs once before, for `warm_up` seconds, so that what the allocator keeps is not taken for a leak.
@@ -150,7 +152,7 @@ class Stage:
             )
             assert max(peaks) <= before + growth, f"memory grew by {(max(peaks) - before) / MIB:.1f} MiB"
             wait_until(lambda: self.memory() <= 1.1 * before + self.kept, 10, "memory back to within 10 %")  # noqa: B023
-            if is_untouched(alone, beside, self.floor):
+            if is_untouched(alone, beside, max(self.floor, floor)):
                 return outcomes, {reason: count for reason, count in moved.items() if count}
         raise AssertionError(f"p99 beside the sink and beside the flood, in seconds, {ATTEMPTS} times: {tries}")
 
@@ -217,7 +219,7 @@ def ended(outcomes):
     ],
 )
 def test_a_flood_ends_its_own_connections_and_no_other_notices(stage, flood, code, text):
-    outcomes, moved = stage.attack(flood)
+    outcomes, moved = stage.attack(flood, floor=STORE_BUSY if flood == "huge_batches" else 0.0)
     over = ended(outcomes)
     assert over, f"none of {len(outcomes)} connections was ended"
     assert {str(each["goaway"]) for each in over} == {str([code, text])}
