@@ -89,6 +89,7 @@ package struct ClockHealth: Sendable {
   private var ntp: Reference?
   private var store: Reference?
   private var peers: Peers?
+  private var askedPeersAt: UInt64 = 0
   private var kernel: KernelClock?
   /// The judgement as it stands.
   package private(set) var verdict = Verdict.trusted
@@ -148,7 +149,7 @@ package struct ClockHealth: Sendable {
     let (nanoseconds, overflow) = storeTime.multipliedReportingOverflow(by: 1_000_000)
     guard !overflow else { return [] }
     // In the middle of the round trip, and of the millisecond.
-    let offset = (nanoseconds + 500_000 + roundTrip / 2) &- received.wall
+    let offset = nanoseconds &+ 500_000 &+ roundTrip / 2 &- received.wall
     self.store = Reference(offset: offset, uncertainty: roundTrip / 2 + 500_000, at: received)
     var events: [Event] = []
     self.judge(received, &events)
@@ -171,8 +172,15 @@ package struct ClockHealth: Sendable {
   /// tell whose is wrong.
   package func wantsPeers(_ now: Moment) -> Bool {
     guard self.ntp == nil, let store = self.store, self.exceeds(store, now, self.maxOffset) else { return false }
-    guard let peers = self.peers else { return true }
-    return now.monotonic &- peers.at >= Self.peerInterval
+    let known = max(self.peers?.at ?? 0, self.askedPeersAt)
+    return known == 0 || now.monotonic &- known >= Self.peerInterval
+  }
+
+  /// As ``wantsPeers(_:)``; where it is so, it is not again for a while, whatever comes of the question.
+  package mutating func beginAskingPeers(_ now: Moment) -> Bool {
+    guard self.wantsPeers(now) else { return false }
+    self.askedPeersAt = now.monotonic
+    return true
   }
 
   /// How far the source's clock is ahead of ours now, or nil where it was not asked.
@@ -212,7 +220,7 @@ package struct ClockHealth: Sendable {
     // Rows that were read long ago, at the start for one, tell nothing: new ones are on their way.
     guard let peers = self.peers, now.monotonic &- peers.at <= 2 * Self.peerInterval else { return nil }
     // Our clock as the store sees it, to compare with the others'.
-    let ours = -Self.offset(store, now)
+    let ours = 0 &- Self.offset(store, now)
     // Ids may run a second ahead of a node's clock, and its row with them.
     let tolerance = UInt64(self.maxOffset) + 1_000_000_000
     let withUs = peers.offsets.count { ($0 &- ours).magnitude <= tolerance }

@@ -87,10 +87,17 @@ package final class ClockMonitor: Sendable {
     return self.state.withLock { $0.health.offset(of: .store, now) }
   }
 
-  /// Whether the rows of the other nodes should be read, to be told to ``listed(_:besides:renewal:lease:sent:)``.
+  /// Whether the rows of the other nodes should be read.
   package var wantsPeers: Bool {
     let now = self.read()
     return self.state.withLock { $0.health.wantsPeers(now) }
+  }
+
+  /// Whether the rows of the other nodes are to be read by the caller, at once, and told to
+  /// ``listed(_:besides:renewal:lease:sent:)``. Not again for a while, whatever comes of it.
+  package func beginAskingPeers() -> Bool {
+    let now = self.read()
+    return self.state.withLock { $0.health.beginAskingPeers(now) }
   }
 
   /// Looks at the clocks; several times a second.
@@ -187,11 +194,12 @@ extension WorkerList {
   /// row is left out where it is not held, or its last renewal is too long ago to mean anything.
   func clockOffsets(besides token: String, renewal: Int64, lease: Int64) -> [Int64] {
     self.records.compactMap { record in
-      let age = self.storeTime - (record.expiresAt - lease)
+      // What a row holds may be anything.
+      let age = self.storeTime &- (record.expiresAt &- lease)
       guard record.owner.token != token, record.expiresAt > self.storeTime, age <= 3 * renewal + 5000 else {
         return nil
       }
-      return record.bound - record.expiresAt
+      return record.bound &- record.expiresAt
     }
   }
 }

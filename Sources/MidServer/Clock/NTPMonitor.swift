@@ -53,7 +53,7 @@ package final class NTPMonitor: Service {
     }
   }
 
-  private var hasChecked: Bool { self.state.withLock { $0.hasBegun } }
+  private var hasChecked: Bool { self.state.withLock { $0.hasEnded } }
 
   /// The last reading, or nil where no server has answered for ten rounds.
   package var reading: NTPReading? { self.state.withLock { $0.reading } }

@@ -39,8 +39,8 @@ struct NTPMonitorStateMachine: Sendable {
 
   private var servers: [Server]
   private var roundsWithoutAnswer = 0
-  /// Whether a round was ever begun.
-  private(set) var hasBegun = false
+  /// Whether a round was ever ended.
+  private(set) var hasEnded = false
 
   /// The last reading, or nil where there was none or it is too old.
   private(set) var reading: NTPReading?
@@ -56,7 +56,6 @@ struct NTPMonitorStateMachine: Sendable {
 
   /// Begins a round: the servers to ask in it.
   mutating func beginRound() -> [HostPort] {
-    self.hasBegun = true
     var asked: [HostPort] = []
     for index in self.servers.indices where !self.servers[index].isForbidden {
       if self.servers[index].pause > 0 {
@@ -72,6 +71,7 @@ struct NTPMonitorStateMachine: Sendable {
   ///
   /// - Returns: The new reading, or nil where no server answered, or those that did contradict each other.
   mutating func endRound(_ answers: [HostPort: Result<SNTPSample, SNTPFailure>]) -> NTPReading? {
+    self.hasEnded = true
     var samples: [(server: HostPort, sample: SNTPSample)] = []
     for index in self.servers.indices {
       switch answers[self.servers[index].address] {

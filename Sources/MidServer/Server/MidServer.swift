@@ -55,8 +55,7 @@ package struct MidServer {
     try await supervisor.tryOnce()
     let clockMonitor = self.makeClockMonitor()
     let ntp = self.makeNTPMonitor(clockMonitor)
-    // Before the worker id, as a node whose clock is wrong must not begin.
-    if !self.configuration.clock.ntpServers.isEmpty { _ = await ntp.check() }
+    await Self.askFirst(ntp)
     let keeper = try self.makeKeeper(supervisor, wish: wish, file: file, clockMonitor: clockMonitor)
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
@@ -171,6 +170,23 @@ package struct MidServer {
     return RPCService(
       server: server, group: group, address: settings.address, tls: tls,
       grace: self.configuration.shutdownGrace * 0.8, stopping: health.stopping, onListening: onListening)
+  }
+
+  /// Asks the NTP servers before a worker id is taken, as a node whose clock is wrong must not begin; but waits no longer
+  /// than 3 s for them and for the names' resolver, which may be away as well.
+  private static func askFirst(_ ntp: NTPMonitor) async {
+    let (ends, continuation) = AsyncStream.makeStream(of: Void.self)
+    let question = Task {
+      _ = await ntp.check()
+      continuation.finish()
+    }
+    let limit = Task {
+      try await Task.sleep(for: .seconds(3))
+      question.cancel()
+      continuation.finish()
+    }
+    for await _ in ends {}
+    limit.cancel()
   }
 
   private func makeClockMonitor() -> ClockMonitor {

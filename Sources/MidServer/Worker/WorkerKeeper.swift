@@ -320,10 +320,9 @@ package final class WorkerKeeper: Service {
     return true
   }
 
-  /// Reads the rows for the clock's sake, where that is wanted. Returns whether that was so, and worth another look.
+  /// Reads the rows for the clock's sake, where that is wanted. Returns false: nothing else is to be asked.
   private func askForPeers() async -> Bool {
-    guard self.clockMonitor.wantsPeers, self.isStoreReady() else { return false }
-    _ = await self.list()
+    if self.isStoreReady(), self.clockMonitor.beginAskingPeers() { _ = await self.list() }
     return false
   }
 

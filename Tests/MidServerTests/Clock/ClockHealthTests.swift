@@ -168,6 +168,33 @@ struct ClockHealthTests {
     #expect(bench.peers([-30_000, -597_000, 500_000]) == [.recovered, .storeWrong(offset: .microseconds(30_000_500))])
   }
 
+  @Test func `asks for the rows every five seconds at most, whatever comes of it`() {
+    var bench = Bench()
+    _ = bench.store(30_000)
+    #expect(bench.health.beginAskingPeers(bench.now) == true)
+    #expect(!bench.health.wantsPeers(bench.now))
+    bench.pass(4999)
+    #expect(bench.health.beginAskingPeers(bench.now) == false)
+    bench.pass(1)
+    #expect(bench.health.beginAskingPeers(bench.now) == true)
+  }
+
+  @Test(arguments: [Int64.min, .min / 1_000_000, -1, 0, .max / 1_000_000, .max])
+  func `bears any time of a store, and any row`(time: Int64) {
+    var bench = Bench()
+    _ = bench.health.measured(storeTime: time, sent: bench.now, received: bench.now)
+    _ = bench.peers([time])
+    bench.step(-bench.now.wall / 1_000_000)
+    _ = bench.poll()
+    #expect(bench.health.verdict != .wrong(.ntp))
+    let owner = WorkerOwner(token: "other", description: "other")
+    for bound in [Int64.min, 0, .max] {
+      let row = WorkerRecord(worker: 0, owner: owner, term: 1, expiresAt: time, bound: bound)
+      let offsets = WorkerList(records: [row], storeTime: 0).clockOffsets(besides: "", renewal: 1, lease: 1000)
+      #expect(offsets.count <= 1)
+    }
+  }
+
   @Test func `allows for the round trip`() {
     var bench = Bench()
     _ = bench.store(0, roundTrip: 2000)
