@@ -81,7 +81,6 @@ def test_a_step_while_it_runs_takes_the_readiness_at_once_and_costs_no_id(mid, c
         found = [one("snowflake", timeout=5) for _ in range(50)]
         clock.step(5)
         wait_until(lambda: not is_ready(server), 2, "a step that is noticed")
-        assert -5.5 < server.metric("mid_ntp_offset_seconds") < 5.5
         # The bound, 3 s ahead, lies behind the clock until it is stored anew.
         wait_until(lambda: found.append(served(one)) or found[-1], 2, "ids after a step past the bound")
         found = [each for each in found if each] + [one("snowflake", timeout=5) for _ in range(50)]
@@ -118,7 +117,7 @@ def test_the_store_tells_a_node_whose_clock_is_wrong(mid, mariadb, clocks):
     right = mid(store=mariadb.url, settings=settings).start()
     clock = clocks(-30)
     wrong = mid(store=mariadb.url, settings=settings).start(ready=["segment"], **clock.environment)
-    wait_until(lambda: wrong.metric("mid_clock_trusted") == 0, 5, "a clock that is found out")
+    wait_until(lambda: wrong.metric("mid_clock_trusted") == 0, 15, "a clock that is found out")
     assert 29 < wrong.metric("mid_clock_store_offset_seconds") < 31
     assert not is_ready(wrong) and is_ready(right)
     assert abs(right.metric("mid_clock_store_offset_seconds")) < 0.5
@@ -140,6 +139,7 @@ def test_a_store_whose_clock_is_wrong_takes_no_node_out_of_service(mid, mariadb,
         wait_until(lambda: log_count(server, "the store's clock is off") == 1, 15, "the store that is found out")  # noqa: B023
         wait_until(lambda: is_ready(server), 5, "readiness")  # noqa: B023
         assert -31 < server.metric("mid_clock_store_offset_seconds") < -29
+        assert log_count(server, "the clock is off") == 0
     for clock in own:
         clock.step(-30)
     for server in servers:

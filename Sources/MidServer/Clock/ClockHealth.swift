@@ -85,19 +85,28 @@ package struct ClockHealth: Sendable {
   static var peerInterval: UInt64 { 5_000_000_000 }
 
   private let maxOffset: Int64
+  /// How long a contradiction of the store must last before it is judged: then each node has renewed its row since.
+  private let settling: UInt64
   private var last: Moment?
   private var ntp: Reference?
   private var store: Reference?
   private var peers: Peers?
   private var askedPeersAt: UInt64 = 0
+  /// Since when the store contradicts our clock.
+  private var contradictedAt: UInt64?
   private var kernel: KernelClock?
   /// The judgement as it stands.
   package private(set) var verdict = Verdict.trusted
 
   /// Creates a state that knows nothing.
   ///
-  /// - Parameter maxOffset: how far the clock may be off.
-  package init(maxOffset: Duration) { self.maxOffset = Self.nanoseconds(maxOffset) }
+  /// - Parameters:
+  ///   - maxOffset: how far the clock may be off.
+  ///   - renewal: how often nodes renew their rows.
+  package init(maxOffset: Duration, renewal: Duration) {
+    self.maxOffset = Self.nanoseconds(maxOffset)
+    self.settling = UInt64(max(0, Self.nanoseconds(renewal))) + 2_000_000_000
+  }
 
   // MARK: - What comes in
 
@@ -106,16 +115,28 @@ package struct ClockHealth: Sendable {
     var events: [Event] = []
     if let last = self.last {
       let step = now.difference &- last.difference
-      // A clock that is being corrected runs faster or slower by a tenth at most (chrony's default is a twelfth).
-      let slew = Int64(clamping: (now.monotonic &- last.monotonic) / 10)
-      if step.magnitude > UInt64(50_000_000 + slew) {
+      if step.magnitude > Self.leastStep + Self.slew(now.monotonic &- last.monotonic) {
         events.append(.stepped(by: .nanoseconds(step), to: now.wall / 1_000_000))
       }
     }
     self.last = now
-    if let store = self.store, now.monotonic &- store.at.monotonic > Self.storeValidity { self.store = nil }
+    if let store = self.store, now.monotonic > store.at.monotonic + Self.storeValidity { self.store = nil }
     self.judge(now, &events)
     return events
+  }
+
+  /// Less than this is no step worth a word.
+  private static var leastStep: UInt64 { 50_000_000 }
+
+  /// How far a clock that is being corrected, by running faster or slower, may move against the monotonic one.
+  private static func slew(_ elapsed: UInt64) -> UInt64 {
+    #if os(Linux)
+      // Both run faster and slower together.
+      return 0
+    #else
+      // A tenth is more than daemons do (chrony's default is a twelfth).
+      return elapsed / 10
+    #endif
   }
 
   /// What the kernel says, or nil where it can't be asked.
@@ -132,7 +153,11 @@ package struct ClockHealth: Sendable {
   }
 
   /// What the NTP servers say, or nil where they say nothing that counts any more.
+  ///
+  /// A clock that was off does not become right because nobody says so any more: what was said last stays, and moves with
+  /// the clock.
   package mutating func measured(ntp reading: NTPReading?, at now: Moment) -> [Event] {
+    if reading == nil, self.verdict == .wrong(.ntp) { return [] }
     self.ntp = reading.map {
       Reference(offset: Self.nanoseconds($0.offset), uncertainty: Self.nanoseconds($0.uncertainty), at: now)
     }
@@ -146,6 +171,8 @@ package struct ClockHealth: Sendable {
   /// - Parameter storeTime: milliseconds since the Unix epoch, rounded down.
   package mutating func measured(storeTime: Int64, sent: Moment, received: Moment) -> [Event] {
     let roundTrip = Int64(clamping: received.monotonic &- sent.monotonic)
+    // So slow an answer says less than one that is there already.
+    guard self.store == nil || roundTrip / 2 <= max(self.maxOffset / 4, 50_000_000) else { return [] }
     let (nanoseconds, overflow) = storeTime.multipliedReportingOverflow(by: 1_000_000)
     guard !overflow else { return [] }
     // In the middle of the round trip, and of the millisecond.
@@ -171,9 +198,15 @@ package struct ClockHealth: Sendable {
   /// Whether the rows of the other nodes should be read now: the store's clock contradicts ours, and nobody else can
   /// tell whose is wrong.
   package func wantsPeers(_ now: Moment) -> Bool {
-    guard self.ntp == nil, let store = self.store, self.exceeds(store, now, self.maxOffset) else { return false }
+    guard self.ntp == nil, self.store != nil, self.hasSettled(now.monotonic) else { return false }
     let known = max(self.peers?.at ?? 0, self.askedPeersAt)
-    return known == 0 || now.monotonic &- known >= Self.peerInterval
+    return known == 0 || now.monotonic >= known + Self.peerInterval || !self.hasSettled(known)
+  }
+
+  /// Whether the store had contradicted our clock for long enough by then.
+  private func hasSettled(_ moment: UInt64) -> Bool {
+    guard let since = self.contradictedAt else { return false }
+    return moment >= since + self.settling
   }
 
   /// As ``wantsPeers(_:)``; where it is so, it is not again for a while, whatever comes of the question.
@@ -193,6 +226,11 @@ package struct ClockHealth: Sendable {
 
   private mutating func judge(_ now: Moment, _ events: inout [Event]) {
     let before = self.verdict
+    if let store = self.store, self.exceeds(store, now, before == .trusted ? self.maxOffset : self.maxOffset / 5 * 4) {
+      self.contradictedAt = self.contradictedAt ?? now.monotonic
+    } else {
+      self.contradictedAt = nil
+    }
     guard let verdict = self.newVerdict(now), verdict != before else { return }
     self.verdict = verdict
     switch verdict {
@@ -217,8 +255,10 @@ package struct ClockHealth: Sendable {
     }
     guard let store = self.store else { return .trusted }
     guard isOff(store, wasOff: self.verdict == .storeWrong || self.verdict == .wrong(.store)) else { return .trusted }
-    // Rows that were read long ago, at the start for one, tell nothing: new ones are on their way.
-    guard let peers = self.peers, now.monotonic &- peers.at <= 2 * Self.peerInterval else { return nil }
+    // Rows that were read before each node had renewed its own tell nothing, nor those of long ago.
+    guard let peers = self.peers, self.hasSettled(peers.at), now.monotonic <= peers.at + 2 * Self.peerInterval else {
+      return nil
+    }
     // Our clock as the store sees it, to compare with the others'.
     let ours = 0 &- Self.offset(store, now)
     // Ids may run a second ahead of a node's clock, and its row with them.

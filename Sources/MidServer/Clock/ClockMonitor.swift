@@ -21,12 +21,13 @@ package final class ClockMonitor: Sendable {
   ///
   /// - Parameters:
   ///   - maxOffset: how far the clock may be off.
+  ///   - renewal: how often nodes renew their rows.
   ///   - hasSharedStore: whether the store's clock is another than ours; an embedded store's says nothing.
   ///   - registry: gets `mid_clock_steps_total`, `mid_clock_trusted` and `mid_clock_store_offset_seconds`.
   ///   - read: reads both clocks; ``moment(of:)``.
   ///   - readKernel: asks the kernel.
   package init(
-    maxOffset: Duration, hasSharedStore: Bool, registry: PrometheusRegistry, logger: Logger,
+    maxOffset: Duration, renewal: Duration, hasSharedStore: Bool, registry: PrometheusRegistry, logger: Logger,
     read: @escaping @Sendable () -> ClockHealth.Moment,
     readKernel: @escaping @Sendable () -> KernelClock? = KernelClock.read
   ) {
@@ -36,7 +37,7 @@ package final class ClockMonitor: Sendable {
     self.logger = logger
     self.read = read
     self.readKernel = readKernel
-    self.state = Mutex(State(health: ClockHealth(maxOffset: maxOffset)))
+    self.state = Mutex(State(health: ClockHealth(maxOffset: maxOffset, renewal: renewal)))
     for direction in ["forward", "backward"] { registry.counter(MetricCatalogue.clockSteps, direction).add(0) }
     registry.collect { [weak self] writer in
       guard let self else { return }
@@ -71,8 +72,8 @@ package final class ClockMonitor: Sendable {
   ///
   /// The store's clock alone is no reason: nobody keeps it right as an NTP server is kept. It takes the readiness only.
   package var refusal: IDError? {
-    let now = self.read()
-    return self.state.withLock { state in
+    self.state.withLock { state in
+      let now = self.read()
       guard state.health.verdict == .wrong(.ntp), let offset = state.health.offset(of: .ntp, now) else { return nil }
       return IDError(
         .notReady,
@@ -83,27 +84,25 @@ package final class ClockMonitor: Sendable {
 
   /// How far the store's clock is ahead of ours, or nil where it was not asked.
   package var storeOffset: Duration? {
-    let now = self.read()
-    return self.state.withLock { $0.health.offset(of: .store, now) }
+    self.state.withLock { $0.health.offset(of: .store, self.read()) }
   }
 
   /// Whether the rows of the other nodes should be read.
   package var wantsPeers: Bool {
-    let now = self.read()
-    return self.state.withLock { $0.health.wantsPeers(now) }
+    self.state.withLock { $0.health.wantsPeers(self.read()) }
   }
 
   /// Whether the rows of the other nodes are to be read by the caller, at once, and told to
   /// ``listed(_:besides:renewal:lease:sent:)``. Not again for a while, whatever comes of it.
   package func beginAskingPeers() -> Bool {
-    let now = self.read()
-    return self.state.withLock { $0.health.beginAskingPeers(now) }
+    self.state.withLock { $0.health.beginAskingPeers(self.read()) }
   }
 
   /// Looks at the clocks; several times a second.
   package func poll() {
-    let now = self.read()
     let events = self.state.withLock { state in
+      // Under the lock, so that readings come in the order of time.
+      let now = self.read()
       var events = state.health.poll(now)
       // Each system call costs little, but nothing changes that often.
       if now.monotonic >= state.kernelAt {
@@ -117,15 +116,13 @@ package final class ClockMonitor: Sendable {
 
   /// The NTP servers were asked.
   package func measured(ntp reading: NTPReading?) {
-    let now = self.read()
-    self.report(self.state.withLock { $0.health.measured(ntp: reading, at: now) })
+    self.report(self.state.withLock { $0.health.measured(ntp: reading, at: self.read()) })
   }
 
   /// The store told its time in an answer to what was sent at `sent`, which came just now.
   package func measured(storeTime: Int64, sent: ClockHealth.Moment) {
     guard self.hasSharedStore else { return }
-    let now = self.read()
-    self.report(self.state.withLock { $0.health.measured(storeTime: storeTime, sent: sent, received: now) })
+    self.report(self.state.withLock { $0.health.measured(storeTime: storeTime, sent: sent, received: self.read()) })
   }
 
   /// The rows were read, in an answer that came just now: they tell the store's time, and what other nodes' clocks show.
@@ -137,11 +134,11 @@ package final class ClockMonitor: Sendable {
     _ list: WorkerList, besides token: String, renewal: Int64, lease: Int64, sent: ClockHealth.Moment
   ) {
     guard self.hasSharedStore else { return }
-    let now = self.read()
     let offsets = list.clockOffsets(besides: token, renewal: renewal, lease: lease)
     self.report(
       self.state.withLock { state in
-        state.health.measured(storeTime: list.storeTime, sent: sent, received: now)
+        let now = self.read()
+        return state.health.measured(storeTime: list.storeTime, sent: sent, received: now)
           + state.health.measured(peers: offsets.map { .milliseconds($0) }, at: now)
       })
   }
@@ -191,14 +188,15 @@ extension WorkerList {
   /// How far the clocks of the nodes that renewed a lease lately were ahead of the store's, in milliseconds.
   ///
   /// A renewal writes the store's time plus the lease as the expiry, and the node's time plus the lease as the bound. A
-  /// row is left out where it is not held, or its last renewal is too long ago to mean anything.
+  /// row is left out where it is not held, or was not renewed within the last renewal's interval and a half: its node is
+  /// gone, or the store's clock was another one then.
   func clockOffsets(besides token: String, renewal: Int64, lease: Int64) -> [Int64] {
     self.records.compactMap { record in
       // What a row holds may be anything.
       let age = self.storeTime &- (record.expiresAt &- lease)
-      guard record.owner.token != token, record.expiresAt > self.storeTime, age <= 3 * renewal + 5000 else {
-        return nil
-      }
+      guard record.owner.token != token, record.expiresAt > self.storeTime,
+        (-1000...renewal + renewal / 2 + 1000).contains(age)
+      else { return nil }
       return record.bound &- record.expiresAt
     }
   }

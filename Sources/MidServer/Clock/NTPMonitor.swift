@@ -24,7 +24,7 @@ package final class NTPMonitor: Service {
   ///   - registry: Gets `ntp_offset_milliseconds`, `mid_ntp_offset_seconds`, `mid_ntp_falsetickers` and
   ///     `mid_ntp_queries_total`. The offsets are absent while no server answers, or no majority agrees.
   ///   - isUrgent: Whether the clock is off, so that the next round comes sooner: after ``urgentInterval`` at most.
-  ///   - observe: Is told the reading after each round, nil where there is none that is young enough.
+  ///   - observe: Is told each reading that a majority of all servers agrees on, and nil once none is young enough.
   ///   - ask: Asks one server; see ``SNTPClient/ask(_:)``.
   ///   - sleep: Waits; `{ try await Task.sleep(for: $0) }` outside of tests.
   package init(
@@ -112,7 +112,8 @@ package final class NTPMonitor: Service {
     if after.isSplit && !before.isSplit {
       self.logger.warning("NTP servers contradict each other, and no majority of them agrees; none of them counts")
     }
-    self.observe(known)
+    // A reading of an earlier round is no news; that none is left is.
+    if let reading, reading.isQuorate { self.observe(reading) } else if known == nil { self.observe(nil) }
     if let reading {
       self.logger.info(
         "NTP sync",

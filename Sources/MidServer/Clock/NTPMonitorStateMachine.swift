@@ -6,12 +6,15 @@ package struct NTPReading: Sendable, Equatable {
   package var uncertainty: Duration
   /// How many servers agree.
   package var servers: Int
+  /// Whether those are more than half of all that there are, and not only of those that answered.
+  package var isQuorate: Bool
 
   /// Creates a reading.
-  package init(offset: Duration, uncertainty: Duration = .zero, servers: Int) {
+  package init(offset: Duration, uncertainty: Duration = .zero, servers: Int, isQuorate: Bool = true) {
     self.offset = offset
     self.uncertainty = uncertainty
     self.servers = servers
+    self.isQuorate = isQuorate
   }
 }
 
@@ -102,12 +105,15 @@ struct NTPMonitorStateMachine: Sendable {
     }
     guard let offset = selection.offset else {
       self.roundsWithoutAnswer += 1
-      if self.roundsWithoutAnswer >= Self.staleAfterRounds { self.reading = nil }
+      // Servers with a rate limit are not asked in each round.
+      let spacing = self.servers.filter { !$0.isForbidden }.map(\.spacing).max() ?? 1
+      if self.roundsWithoutAnswer >= max(Self.staleAfterRounds, 2 * spacing) { self.reading = nil }
       return nil
     }
     self.roundsWithoutAnswer = 0
     let reading = NTPReading(
-      offset: offset, uncertainty: selection.uncertainty, servers: selection.truechimers.count)
+      offset: offset, uncertainty: selection.uncertainty, servers: selection.truechimers.count,
+      isQuorate: selection.truechimers.count * 2 > self.servers.count { !$0.isForbidden })
     self.reading = reading
     return reading
   }

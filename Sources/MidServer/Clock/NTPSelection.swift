@@ -14,7 +14,7 @@ struct NTPSelection<Server: Hashable & Sendable>: Sendable, Equatable {
   private(set) var falsetickers: [Server] = []
   /// The median of the truechimers' offsets, or nil where there is no majority.
   private(set) var offset: Duration?
-  /// How far the true offset may be from ``offset``: the width of the narrowest truechimer's interval to one side.
+  /// How far the true offset may be from ``offset``: it lies in the interval of each truechimer.
   private(set) var uncertainty: Duration = .zero
 
   /// Selects among what the servers answered.
@@ -39,8 +39,11 @@ struct NTPSelection<Server: Hashable & Sendable>: Sendable, Equatable {
       }
     }
     let believed = answers.filter { self.truechimers.contains($0.server) }
-    self.offset = Self.median(believed.map(\.sample.offset))
-    self.uncertainty = believed.map { Self.halfWidth($0.sample) }.min() ?? .zero
+    guard let median = Self.median(believed.map(\.sample.offset)) else { return }
+    self.offset = median
+    self.uncertainty =
+      believed.map { Self.halfWidth($0.sample) + max($0.sample.offset - median, median - $0.sample.offset) }.min()
+      ?? .zero
   }
 
   private static func halfWidth(_ sample: SNTPSample) -> Duration {

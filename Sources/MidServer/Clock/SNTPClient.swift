@@ -15,36 +15,43 @@ package struct SNTPClient: Sendable {
     self.group = group
   }
 
-  /// Asks one server once. Takes ``timeout`` at most, plus what the resolver takes for a name.
+  /// The system's resolver blocks, for as long as it likes: on threads that nobody else waits for.
+  private static let resolver: NIOThreadPool = {
+    let pool = NIOThreadPool(numberOfThreads: 2)
+    pool.start()
+    return pool
+  }()
+
+  /// Asks one server once. Takes twice ``timeout`` at most, the name's resolution included.
   package func ask(_ server: HostPort) async -> Result<SNTPSample, SNTPFailure> {
-    do {
-      // The system's resolver blocks.
-      let address = try await NIOThreadPool.singleton.runIfActive {
-        try SocketAddress.makeAddressResolvingHost(server.host, port: server.port)
-      }
-      let answer = self.group.next().makePromise(of: Result<SNTPSample, SNTPFailure>.self)
-      let clock = self.clock
+    let loop = self.group.next()
+    let answer = loop.makePromise(of: Result<SNTPSample, SNTPFailure>.self)
+    let clock = self.clock
+    let limit = loop.scheduleTask(in: .milliseconds(2 * Self.timeout.wholeMilliseconds)) {
+      answer.succeed(.failure(.timeout))
+    }
+    Self.resolver.runIfActive(eventLoop: loop) {
+      try SocketAddress.makeAddressResolvingHost(server.host, port: server.port)
+    }.flatMap { address in
       // Connected, so that the kernel passes on datagrams of the asked address only, and each question has a fresh port.
-      let channel = try await DatagramBootstrap(group: answer.futureResult.eventLoop)
+      DatagramBootstrap(group: loop)
         .channelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
             try channel.pipeline.syncOperations.addHandler(SNTPHandler(server: address, clock: clock, answer: answer))
           }
         }
         .connect(to: address)
-        .flatMapErrorWithEventLoop { error, loop in
-          // Where no handler was reached, nobody else completes the promise.
-          answer.succeed(.failure(.unreachable("\(error)")))
-          return loop.makeFailedFuture(error)
-        }
-        .get()
+    }.whenFailure { error in
+      let reason = (error as? IOError).map { SystemError.text($0.errnoCode) } ?? "\(error)"
+      answer.succeed(.failure(.unreachable(reason)))
+    }
+    defer { limit.cancel() }
+    do {
       return try await withTaskCancellationHandler {
         try await answer.futureResult.get()
       } onCancel: {
-        channel.close(promise: nil)
+        answer.succeed(.failure(.unreachable("the question was given up")))
       }
-    } catch let error as IOError {
-      return .failure(.unreachable(SystemError.text(error.errnoCode)))
     } catch {
       return .failure(.unreachable("\(error)"))
     }

@@ -55,7 +55,8 @@ package struct MidServer {
     try await supervisor.tryOnce()
     let clockMonitor = self.makeClockMonitor()
     let ntp = self.makeNTPMonitor(clockMonitor)
-    await Self.askFirst(ntp)
+    // Before the worker id, as a node whose clock is wrong must not begin. Takes 2 s at most.
+    if !self.configuration.clock.ntpServers.isEmpty { _ = await ntp.check() }
     let keeper = try self.makeKeeper(supervisor, wish: wish, file: file, clockMonitor: clockMonitor)
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
@@ -172,27 +173,11 @@ package struct MidServer {
       grace: self.configuration.shutdownGrace * 0.8, stopping: health.stopping, onListening: onListening)
   }
 
-  /// Asks the NTP servers before a worker id is taken, as a node whose clock is wrong must not begin; but waits no longer
-  /// than 3 s for them and for the names' resolver, which may be away as well.
-  private static func askFirst(_ ntp: NTPMonitor) async {
-    let (ends, continuation) = AsyncStream.makeStream(of: Void.self)
-    let question = Task {
-      _ = await ntp.check()
-      continuation.finish()
-    }
-    let limit = Task {
-      try await Task.sleep(for: .seconds(3))
-      question.cancel()
-      continuation.finish()
-    }
-    for await _ in ends {}
-    limit.cancel()
-  }
-
   private func makeClockMonitor() -> ClockMonitor {
     let clock = self.clock
     return ClockMonitor(
-      maxOffset: self.configuration.clock.maxOffset, hasSharedStore: self.store.isShared, registry: self.registry,
+      maxOffset: self.configuration.clock.maxOffset,
+      renewal: self.configuration.snowflake.renewInterval, hasSharedStore: self.store.isShared, registry: self.registry,
       logger: self.logger, read: { ClockMonitor.moment(of: clock) })
   }
 

@@ -10,7 +10,8 @@ extension ClockMonitor {
     hasSharedStore: Bool = true, kernel: KernelClock? = nil
   ) -> ClockMonitor {
     ClockMonitor(
-      maxOffset: .seconds(1), hasSharedStore: hasSharedStore, registry: registry, logger: log.logger,
+      maxOffset: .seconds(1), renewal: .seconds(1), hasSharedStore: hasSharedStore, registry: registry,
+      logger: log.logger,
       read: {
         ClockHealth.Moment(wall: clock.wallMilliseconds() * 1_000_000, monotonic: clock.monotonicNanoseconds())
       }, readKernel: { kernel })

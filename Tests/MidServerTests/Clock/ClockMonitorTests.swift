@@ -1,6 +1,7 @@
 import Logging
 import MidCore
 import MidTestKit
+import Synchronization
 import Testing
 
 @testable import MidServer
@@ -52,6 +53,24 @@ struct ClockMonitorTests {
     #expect(self.log.count(of: "the clock is right again") == 1)
   }
 
+  @Test(.timeLimit(.minutes(10))) func `a round that nobody answers takes no step back`() async {
+    let monitor = self.monitor()
+    let answers = Mutex<[Result<SNTPSample, SNTPFailure>]>([
+      .success(SNTPSample(offset: .zero, delay: .zero, stratum: 2)), .failure(.timeout),
+    ])
+    let ntp = NTPMonitor(
+      servers: [HostPort(host: "a", port: 123)], interval: .seconds(60), registry: self.registry,
+      logger: self.log.logger, observe: { monitor.measured(ntp: $0) },
+      ask: { _ in answers.withLock { $0.removeFirst() } }, sleep: { _ in })
+    _ = await ntp.check()
+    monitor.poll()
+    self.clock.stepWall(by: 3_600_000)
+    monitor.poll()
+    #expect(!monitor.isTrusted)
+    _ = await ntp.check()
+    #expect(!monitor.isTrusted)
+  }
+
   @Test func `an offset by the store takes the readiness alone, and only where the store is another machine's`() {
     let embedded = self.monitor(hasSharedStore: false)
     embedded.measured(storeTime: 1_700_000_030_000, sent: embedded.now)
@@ -60,18 +79,31 @@ struct ClockMonitorTests {
     #expect(embedded.isTrusted && embedded.storeOffset == nil && !embedded.wantsPeers)
     let shared = self.monitor()
     shared.measured(storeTime: 1_700_000_030_000, sent: shared.now)
-    #expect(shared.wantsPeers)
+    self.clock.advance(by: 3000)
+    #expect(shared.wantsPeers && shared.beginAskingPeers() && !shared.wantsPeers)
     shared.listed(
-      WorkerList(records: [], storeTime: 1_700_000_030_000), besides: "", renewal: 1, lease: 1, sent: shared.now)
+      WorkerList(records: [], storeTime: 1_700_000_033_000), besides: "", renewal: 1, lease: 1, sent: shared.now)
     #expect(!shared.isTrusted && shared.refusal == nil)
     #expect(self.has("mid_clock_store_offset_seconds 30.0005"))
   }
 
   @Test func `asks the kernel every ten seconds`() {
-    let kernel = KernelClock(isSynchronized: false, leap: 1, estimatedError: .zero, maximumError: .zero)
-    let monitor = self.monitor(kernel: kernel)
-    monitor.poll()
-    monitor.poll()
+    let asked = Atomic<Int>(0)
+    let monitor = ClockMonitor(
+      maxOffset: .seconds(1), renewal: .seconds(1), hasSharedStore: true, registry: self.registry,
+      logger: self.log.logger,
+      read: { [clock] in
+        ClockHealth.Moment(wall: clock.wallMilliseconds() * 1_000_000, monotonic: clock.monotonicNanoseconds())
+      },
+      readKernel: {
+        asked.wrappingAdd(1, ordering: .relaxed)
+        return KernelClock(isSynchronized: false, leap: 1, estimatedError: .zero, maximumError: .zero)
+      })
+    for _ in 0..<80 {
+      monitor.poll()
+      self.clock.advance(by: 250)
+    }
+    #expect(asked.load(ordering: .relaxed) == 2)
     #expect(self.log.count(of: "the kernel's clock is not synchronised") == 1)
     #expect(self.log.count(of: "a leap second will be inserted") == 1)
   }

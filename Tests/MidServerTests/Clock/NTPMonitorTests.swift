@@ -31,13 +31,26 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
     #expect(machine.beginRound() == [self.a, self.b, self.c])
     let reading = machine.endRound([self.a: sample(2), self.b: sample(90_000), self.c: sample(1)])
-    #expect(reading == NTPReading(offset: .microseconds(1500), uncertainty: Self.uncertainty, servers: 2))
+    #expect(reading == NTPReading(offset: .microseconds(1500), uncertainty: .milliseconds(2), servers: 2))
     #expect(machine.reading == reading)
     #expect(machine.falsetickers == [self.b] && !machine.isSplit)
   }
 
   /// That of a sample whose round trip takes a millisecond.
   private static let uncertainty = Duration.microseconds(1500)
+
+  @Test func oneOfThreeThatAnswersIsNoMajorityOfThem() {
+    var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
+    _ = machine.beginRound()
+    let alone = machine.endRound([self.a: .failure(.timeout), self.b: sample(90_000), self.c: .failure(.timeout)])
+    #expect(alone?.isQuorate == false && alone?.offset == .seconds(90))
+    _ = machine.beginRound()
+    #expect(machine.endRound([self.b: sample(90_000)])?.isQuorate == false)
+    // One that asks not to be asked ever again is none of them.
+    var other = NTPMonitorStateMachine(servers: [self.a, self.b])
+    _ = other.beginRound()
+    #expect(other.endRound([self.a: .failure(.kissOfDeath("DENY")), self.b: sample(1)])?.isQuorate == true)
+  }
 
   @Test func serversThatContradictEachOtherCountForNothing() {
     var machine = NTPMonitorStateMachine(servers: [self.a, self.b])
@@ -112,7 +125,9 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     #expect(!registry.scrape().contains("ntp_offset_milliseconds"))
     try await monitor.run()
     #expect(intervals.withLock { $0 } == [.seconds(60), .seconds(60), .seconds(60)])
-    #expect(monitor.reading == NTPReading(offset: .seconds(-3), uncertainty: .microseconds(1500), servers: 1))
+    #expect(
+      monitor.reading
+        == NTPReading(offset: .seconds(-3), uncertainty: .microseconds(1500), servers: 1, isQuorate: false))
     let page = registry.scrape()
     #expect(page.contains("\nntp_offset_milliseconds -3000\n"))
     #expect(page.contains("\nmid_ntp_offset_seconds -3\n"))

@@ -47,6 +47,7 @@ struct NTPSelectionTests {
 
   @Test func `tells how far off it may be, by the best of those it believes`() {
     let selection = self.select([Self.sample(0, delay: 20, distance: 5), Self.sample(1, delay: 4, distance: 1)])
-    #expect(selection.uncertainty == .milliseconds(4))
+    #expect(selection.offset == .microseconds(500))
+    #expect(selection.uncertainty == .microseconds(4500), "the better one's 4 ms, and the way to it")
   }
 }
