@@ -132,11 +132,11 @@ def test_many_looks_do_not_keep_a_server_from_starting(mid):
 
 
 def test_a_database_that_is_down_is_told(mid, mariadb):
-    server = mid(store=mariadb.url, settings=mariadb.settings)
+    server = mid(store=mariadb.url, settings={"MID_STORE_PASSWORD": "hunter2"})
     mariadb.kill()
     found = doctor(server, code=1)
     assert found["store"]["level"] == "fail" and str(mariadb.port) in found["store"]["found"]
-    assert "mid-test" not in json.dumps(found)
+    assert "hunter2" not in json.dumps(found)
     assert found["grpc"]["level"] == "ok"
 
 

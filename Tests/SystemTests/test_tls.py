@@ -261,7 +261,9 @@ def test_an_expired_certificate_is_served_with_a_warning(mid, certificates):
     server = mid(settings=certificates.settings("expired")).launch()
     wait_until(lambda: "has expired" in server.process.errors(), 20, "a warning")
     wait_until(lambda: "serves" in server.process.output(), 20, "serving")
-    warnings = [line for line in server.logs() if line["level"] == "warning"]
+    # The machine's own clock may be unsynchronised too.
+    lines = [line for line in server.logs() if line["level"] == "warning"]
+    warnings = [line for line in lines if "clock" not in line["message"]]
     assert [line["message"] for line in warnings] == ["the TLS certificate has expired, clients will refuse it"]
     assert warnings[0]["subject"] == "CN=expired" and warnings[0]["not_after"].startswith("20")
     result = run_mid("next", "--server", f"localhost:{server.port}", "--ca", certificates.pem("ca"))
