@@ -63,7 +63,7 @@ def test_by_ntp_a_wrong_clock_does_not_begin_and_begins_by_itself_once_it_is_rig
         assert not is_ready(server) and server.metric("mid_clock_trusted") == 0
         assert server.metric("mid_snowflake_worker_id") is None
         clock.set(0)
-        wait_until(lambda: is_ready(server), 5, "a server whose clock is right")
+        wait_until(lambda: is_ready(server), 20, "a server whose clock is right")
         assert one("snowflake", timeout=5) > 0
     assert server.metric("mid_clock_trusted") == 1
     assert log_count(server, "worker id not taken") == 1
@@ -80,14 +80,14 @@ def test_a_step_while_it_runs_takes_the_readiness_at_once_and_costs_no_id(mid, c
         one = make_id(channel)
         found = [one("snowflake", timeout=5) for _ in range(50)]
         clock.step(5)
-        wait_until(lambda: not is_ready(server), 2, "a step that is noticed")
+        wait_until(lambda: not is_ready(server), 10, "a step that is noticed")
         # The bound, 3 s ahead, lies behind the clock until it is stored anew.
-        wait_until(lambda: found.append(served(one)) or found[-1], 2, "ids after a step past the bound")
+        wait_until(lambda: found.append(served(one)) or found[-1], 10, "ids after a step past the bound")
         found = [each for each in found if each] + [one("snowflake", timeout=5) for _ in range(50)]
         clock.step(-5)
-        wait_until(lambda: server.metric("mid_clock_trusted") == 1, 2, "a clock that is right again")
+        wait_until(lambda: server.metric("mid_clock_trusted") == 1, 10, "a clock that is right again")
         # The ids have come 5 s too far: another worker id goes on at the clock.
-        wait_until(lambda: is_ready(server), 10, "ids again")
+        wait_until(lambda: is_ready(server), 20, "ids again")
         found += [one("snowflake", timeout=5) for _ in range(50)]
     assert_unique(found)
     assert steps(server, "forward") == 1 and steps(server, "backward") == 1
@@ -117,7 +117,7 @@ def test_the_store_tells_a_node_whose_clock_is_wrong(mid, mariadb, clocks):
     right = mid(store=mariadb.url, settings=settings).start()
     clock = clocks(-30)
     wrong = mid(store=mariadb.url, settings=settings).start(ready=["segment"], **clock.environment)
-    wait_until(lambda: wrong.metric("mid_clock_trusted") == 0, 15, "a clock that is found out")
+    wait_until(lambda: wrong.metric("mid_clock_trusted") == 0, 30, "a clock that is found out")
     assert 29 < wrong.metric("mid_clock_store_offset_seconds") < 31
     assert not is_ready(wrong) and is_ready(right)
     assert abs(right.metric("mid_clock_store_offset_seconds")) < 0.5
@@ -125,7 +125,7 @@ def test_the_store_tells_a_node_whose_clock_is_wrong(mid, mariadb, clocks):
         # It issues all the same: unique, and in order.
         assert_increasing([make_id(channel)("snowflake", timeout=5) for _ in range(20)], "ids of a wrong clock")
     clock.set(0)
-    wait_until(lambda: is_ready(wrong), 10, "a clock that is right")
+    wait_until(lambda: is_ready(wrong), 30, "a clock that is right")
 
 
 def test_a_store_whose_clock_is_wrong_takes_no_node_out_of_service(mid, mariadb, clocks):
@@ -136,14 +136,14 @@ def test_a_store_whose_clock_is_wrong_takes_no_node_out_of_service(mid, mariadb,
     for clock in own:
         clock.step(30)
     for server in servers:
-        wait_until(lambda: log_count(server, "the store's clock is off") == 1, 15, "the store that is found out")  # noqa: B023
-        wait_until(lambda: is_ready(server), 5, "readiness")  # noqa: B023
+        wait_until(lambda: log_count(server, "the store's clock is off") == 1, 30, "the store that is found out")  # noqa: B023
+        wait_until(lambda: is_ready(server), 10, "readiness")  # noqa: B023
         assert -31 < server.metric("mid_clock_store_offset_seconds") < -29
         assert log_count(server, "the clock is off") == 0
     for clock in own:
         clock.step(-30)
     for server in servers:
-        wait_until(lambda: log_count(server, "the store's clock is right again") == 1, 15, "the end of it")  # noqa: B023
+        wait_until(lambda: log_count(server, "the store's clock is right again") == 1, 30, "the end of it")  # noqa: B023
 
 
 def test_a_leap_second_set_back_is_bridged(mid, clocks):
@@ -154,12 +154,12 @@ def test_a_leap_second_set_back_is_bridged(mid, clocks):
         found = [one("snowflake", timeout=5) for _ in range(200)]
         clock.step(-1)
         begin = time.monotonic()
-        found += [one("snowflake", timeout=0.5) for _ in range(200)]
+        found += [one("snowflake", timeout=0.9) for _ in range(200)]
         # Past the second, too.
         while time.monotonic() < begin + 1.2:
-            found.append(one("snowflake", timeout=0.5))
+            found.append(one("snowflake", timeout=0.9))
     assert_increasing(found, "over the leap second")
-    wait_until(lambda: steps(server, "backward") == 1, 2, "the step")
+    wait_until(lambda: steps(server, "backward") == 1, 10, "the step")
     assert server.metric("mid_snowflake_worker_changes_total") == 0
 
 
@@ -171,7 +171,7 @@ def test_before_the_epoch_and_past_the_end_calls_fail_and_say_why(mid, clocks):
         one = make_id(channel)
         one("snowflake", timeout=5)
         clock.set(end + 10 - time.time())
-        wait_until(lambda: not is_ready(server), 5, "the end of time")
+        wait_until(lambda: not is_ready(server), 10, "the end of time")
         with pytest.raises(grpc.RpcError) as refusal:
             one("snowflake", timeout=1)
         assert refusal.value.code() == grpc.StatusCode.OUT_OF_RANGE, refusal.value
@@ -184,5 +184,5 @@ def test_before_the_epoch_and_past_the_end_calls_fail_and_say_why(mid, clocks):
         assert not is_ready(server)
         assert one("segment", timeout=5) == 1
         clock.set(0)
-        wait_until(lambda: is_ready(server), 15, "a clock that is right")
+        wait_until(lambda: is_ready(server), 30, "a clock that is right")
         one("snowflake", timeout=5)
