@@ -13,6 +13,8 @@
 static inline int64_t mid_wall_nanoseconds(void) {
   struct timespec now = {0, 0};
   clock_gettime(CLOCK_REALTIME, &now);
+  // Past the year 2262, which no clock that is right shows, it stays at the last nanosecond that there is a number for.
+  if (now.tv_sec >= INT64_MAX / 1000000000) return INT64_MAX;
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 

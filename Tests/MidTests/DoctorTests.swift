@@ -200,10 +200,19 @@ struct DoctorTests {
     func ntp(_ offset: Duration, failures: [String] = []) -> Finding {
       check.ntp(servers: 3, reading: NTPReading(offset: offset, servers: 3 - failures.count), failures: failures)
     }
-    #expect(ntp(.milliseconds(1000)) == .ok("clock.ntp", "1s behind the NTP servers, 3 of 3 gave a time"))
+    #expect(ntp(.milliseconds(1000)) == .ok("clock.ntp", "1s behind the NTP servers, 3 of 3 agree"))
     #expect(ntp(.milliseconds(1001)).level == .fail && ntp(.milliseconds(-1001)).level == .fail)
     #expect(ntp(.milliseconds(-2)).found.hasPrefix("2.0 ms ahead of the NTP servers"))
     #expect(ntp(.zero, failures: ["b:123 no answer in time"]).level == .warn)
+    let vague = NTPReading(offset: .milliseconds(1400), uncertainty: .milliseconds(400), servers: 3)
+    #expect(check.ntp(servers: 3, reading: vague, failures: []).level == .ok)
+    let liar = check.ntp(
+      servers: 3, reading: NTPReading(offset: .zero, servers: 2), failures: [], falsetickers: ["c:123"])
+    #expect(liar.level == .warn && liar.found.hasSuffix("2 of 3 agree: c:123 contradicts most others"))
+    let split = check.ntp(servers: 2, reading: nil, failures: [], isSplit: true)
+    #expect(split.level == .warn && split.found.contains("contradict each other"))
+    let lone = NTPReading(offset: .seconds(90), servers: 1, isQuorate: false)
+    #expect(check.ntp(servers: 3, reading: lone, failures: ["a", "b"]).level == .warn)
   }
 
   @Test func `the store's clock counts only for what the round trip does not explain`() {

@@ -31,7 +31,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 from clock import build_shim  # noqa: E402
 from programs import BINARY, MariaDB, wait_until  # noqa: E402
 from torture_ids import self_check, verify, wall_text  # noqa: E402
-from torture_nodes import Chaos, Node  # noqa: E402
+from torture_nodes import EXPECTED, Chaos, Node  # noqa: E402
 
 # Within which every node serves again once nothing is done to it any more.
 RECOVERY = 30.0
@@ -192,6 +192,9 @@ class Torture:
         replies = sum(len(each.begins) for each in self.collected)
         if verdict.ids < chosen.ids:
             chaos.problem(f"{verdict.ids:,} ids are fewer than the {chosen.ids:,} asked for")
+        codes = Counter(code for caller in self._callers() for _, code, _ in caller.errors)
+        for code in sorted(codes.keys() - EXPECTED):
+            chaos.problem(f"{codes[code]:,} calls failed with {code}, which nothing that was done explains")
         rate = f"{verdict.ids / seconds:,.0f} a second"
         events = ", ".join(f"{kind} {count}" for kind, count in sorted(chaos.counts.items()))
         again = max(self.recoveries.values(), default=float("nan"))
@@ -244,13 +247,11 @@ class Torture:
         ends[-1] = max(ends[-2], self.chaos_end)
         return max(zip(ends, ends[1:]), key=lambda gap: gap[1] - gap[0])
 
+    def _callers(self):
+        return [caller for node in [*self.nodes, *self.heirs] for caller in node.callers]
+
     def _errors(self):
-        errors = Counter(
-            (code, text)
-            for node in [*self.nodes, *self.heirs]
-            for caller in node.callers
-            for _, code, text in caller.errors
-        )
+        errors = Counter((code, text) for caller in self._callers() for _, code, text in caller.errors)
         print("\n| errors | code | message |")
         print("| ---: | --- | --- |")
         ranked = errors.most_common()

@@ -13,14 +13,16 @@ import grpc
 
 from clock import ShiftedClock
 from programs import MidServer
-from stubs import generate_batch
+from stubs import generate_batch, generate_id
 from torture_ids import Collected, worker_of
 
-# How many ids a call asks for: small ones too, so that batches and single ids meet in the same ticks.
-SIZES = (1, 2, 10, 100, 1000, 1000, 1000, 5000)
+# How many ids a call asks for, None for one by the call for single ids: so batches and single ids meet in the same ticks.
+SIZES = (None, 1, 2, 10, 100, 1000, 1000, 1000, 5000)
 # A pause between two calls of one caller, so that the machine has room for what is to be tested.
 PAUSE = 0.012
 DEADLINE = 5.0
+# What a call may fail with while its node or the store is tormented.
+EXPECTED = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED"}
 # How far a clock may stand from the real one.
 REACH = 3600.0
 
@@ -54,18 +56,21 @@ class Caller(threading.Thread):
                 with self.node.server.channel(
                     **{"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 500}
                 ) as channel:
-                    generate = generate_batch(channel)
+                    calls = generate_id(channel), generate_batch(channel)
                     # A process has its own connection, so that each id is known to come from which.
                     while not self._end.is_set() and self.node.life == life:
-                        self._end.wait(PAUSE if self._ask(generate, life) else 0.03)
+                        self._end.wait(PAUSE if self._ask(*calls, life) else 0.03)
         except BaseException as error:
             self.failure = repr(error)
             raise
 
-    def _ask(self, generate, life):
-        begin = time.monotonic()
+    def _ask(self, one, many, life):
+        begin, size = time.monotonic(), self.random.choice(SIZES)
         try:
-            ranges = generate("snowflake", self.random.choice(SIZES), timeout=DEADLINE)
+            if size is None:
+                ranges = [(one("snowflake", timeout=DEADLINE), 1, 1)]
+            else:
+                ranges = many("snowflake", size, timeout=DEADLINE)
         except grpc.RpcError as error:
             self.errors.append((time.monotonic(), error.code().name, error_class(error.details())))
             return False

@@ -70,7 +70,9 @@ package struct ClockHealth: Sendable {
     /// How far its clock was ahead of ours, in nanoseconds.
     var offset: Int64
     var uncertainty: Int64
-    var at: Moment
+    /// Our wall clock less our monotonic one when it was measured.
+    var difference: Int64
+    var at: UInt64
   }
 
   private struct Peers {
@@ -81,11 +83,16 @@ package struct ClockHealth: Sendable {
 
   /// What an offset of the store counts for, at most: without a renewal for so long nobody knows.
   static var storeValidity: UInt64 { 900_000_000_000 }
-  /// How often the other nodes' rows are read at most, while the store's clock contradicts ours.
+  /// How often the other nodes' rows are read at most, while the store's clock contradicts ours: until there is a
+  /// judgement, and after that.
   static var peerInterval: UInt64 { 5_000_000_000 }
+  static var settledPeerInterval: UInt64 { 30_000_000_000 }
+  /// How far ids may run ahead of a node's clock, and its row with them.
+  static var ahead: Int64 { 1_000_000_000 }
 
   private let maxOffset: Int64
-  /// How long a contradiction of the store must last before it is judged: then each node has renewed its row since.
+  /// How long a contradiction of the store must last before it is judged: then no row counts that was renewed before; see
+  /// ``MidCore/WorkerList/clockOffsets(besides:renewal:lease:)``.
   private let settling: UInt64
   private var last: Moment?
   private var ntp: Reference?
@@ -105,7 +112,8 @@ package struct ClockHealth: Sendable {
   ///   - renewal: how often nodes renew their rows.
   package init(maxOffset: Duration, renewal: Duration) {
     self.maxOffset = Self.nanoseconds(maxOffset)
-    self.settling = UInt64(max(0, Self.nanoseconds(renewal))) + 2_000_000_000
+    let interval = UInt64(max(0, Self.nanoseconds(renewal)))
+    self.settling = interval + interval / 2 + 2_000_000_000
   }
 
   // MARK: - What comes in
@@ -117,12 +125,25 @@ package struct ClockHealth: Sendable {
       let step = now.difference &- last.difference
       if step.magnitude > Self.leastStep + Self.slew(now.monotonic &- last.monotonic) {
         events.append(.stepped(by: .nanoseconds(step), to: now.wall / 1_000_000))
+        self.followLeapSecond(step)
       }
     }
     self.last = now
-    if let store = self.store, now.monotonic > store.at.monotonic + Self.storeValidity { self.store = nil }
+    // A clock that was off does not become right because the store is silent.
+    if let store = self.store, now.monotonic > store.at + Self.storeValidity, self.verdict != .wrong(.store) {
+      self.store = nil
+    }
     self.judge(now, &events)
     return events
+  }
+
+  /// A leap second that was announced steps the other clocks too.
+  private mutating func followLeapSecond(_ step: Int64) {
+    guard let leap = self.kernel?.leap, leap != 0 else { return }
+    let second = Int64(-leap) * 1_000_000_000
+    guard (step &- second).magnitude <= Self.leastStep else { return }
+    self.ntp?.difference += second
+    self.store?.difference += second
   }
 
   /// Less than this is no step worth a word.
@@ -154,14 +175,17 @@ package struct ClockHealth: Sendable {
 
   /// What the NTP servers say, or nil where they say nothing that counts any more.
   ///
-  /// A clock that was off does not become right because nobody says so any more: what was said last stays, and moves with
-  /// the clock.
+  /// A clock that was off does not become right because they fall silent: what was said last stays, and moves with the clock,
+  /// unless the store says that the clock is right.
   package mutating func measured(ntp reading: NTPReading?, at now: Moment) -> [Event] {
-    if reading == nil, self.verdict == .wrong(.ntp) { return [] }
-    self.ntp = reading.map {
-      Reference(offset: Self.nanoseconds($0.offset), uncertainty: Self.nanoseconds($0.uncertainty), at: now)
-    }
     var events: [Event] = []
+    if let reading {
+      self.ntp = Reference(
+        offset: Self.nanoseconds(reading.offset), uncertainty: Self.nanoseconds(reading.uncertainty),
+        difference: reading.clockDifference, at: now.monotonic)
+    } else if self.verdict != .wrong(.ntp) || self.store.map({ !self.isOff($0, now, wasOff: true) }) ?? false {
+      self.ntp = nil
+    }
     self.judge(now, &events)
     return events
   }
@@ -171,13 +195,19 @@ package struct ClockHealth: Sendable {
   /// - Parameter storeTime: milliseconds since the Unix epoch, rounded down.
   package mutating func measured(storeTime: Int64, sent: Moment, received: Moment) -> [Event] {
     let roundTrip = Int64(clamping: received.monotonic &- sent.monotonic)
-    // So slow an answer says less than one that is there already.
-    guard self.store == nil || roundTrip / 2 <= max(self.maxOffset / 4, 50_000_000) else { return [] }
+    let uncertainty = roundTrip / 2 + 500_000
+    // An answer that took long says less than one that is there already, for as long as that one is young.
+    if let known = self.store, uncertainty > max(self.maxOffset / 4, 2 * known.uncertainty),
+      received.monotonic < known.at + 60_000_000_000
+    {
+      return []
+    }
     let (nanoseconds, overflow) = storeTime.multipliedReportingOverflow(by: 1_000_000)
     guard !overflow else { return [] }
     // In the middle of the round trip, and of the millisecond.
     let offset = nanoseconds &+ 500_000 &+ roundTrip / 2 &- received.wall
-    self.store = Reference(offset: offset, uncertainty: roundTrip / 2 + 500_000, at: received)
+    self.store = Reference(
+      offset: offset, uncertainty: uncertainty, difference: received.difference, at: received.monotonic)
     var events: [Event] = []
     self.judge(received, &events)
     return events
@@ -200,7 +230,8 @@ package struct ClockHealth: Sendable {
   package func wantsPeers(_ now: Moment) -> Bool {
     guard self.ntp == nil, self.store != nil, self.hasSettled(now.monotonic) else { return false }
     let known = max(self.peers?.at ?? 0, self.askedPeersAt)
-    return known == 0 || now.monotonic >= known + Self.peerInterval || !self.hasSettled(known)
+    let interval = self.verdict == .trusted ? Self.peerInterval : Self.settledPeerInterval
+    return known == 0 || now.monotonic >= known + interval || !self.hasSettled(known)
   }
 
   /// Whether the store had contradicted our clock for long enough by then.
@@ -226,7 +257,7 @@ package struct ClockHealth: Sendable {
 
   private mutating func judge(_ now: Moment, _ events: inout [Event]) {
     let before = self.verdict
-    if let store = self.store, self.exceeds(store, now, before == .trusted ? self.maxOffset : self.maxOffset / 5 * 4) {
+    if let store = self.store, self.isOff(store, now, wasOff: before != .trusted) {
       self.contradictedAt = self.contradictedAt ?? now.monotonic
     } else {
       self.contradictedAt = nil
@@ -244,37 +275,57 @@ package struct ClockHealth: Sendable {
 
   /// The judgement now; nil where it is not known yet and the old one stands.
   private func newVerdict(_ now: Moment) -> Verdict? {
-    // Once off, an offset must be well within bounds before it counts as mended, so that readiness does not flap.
-    func isOff(_ reference: Reference, wasOff: Bool) -> Bool {
-      self.exceeds(reference, now, wasOff ? self.maxOffset / 5 * 4 : self.maxOffset)
-    }
     if let ntp = self.ntp {
-      if isOff(ntp, wasOff: self.verdict == .wrong(.ntp)) { return .wrong(.ntp) }
-      guard let store = self.store, isOff(store, wasOff: self.verdict == .storeWrong) else { return .trusted }
+      if self.isOff(ntp, now, wasOff: self.verdict == .wrong(.ntp)) { return .wrong(.ntp) }
+      guard let store = self.store, self.isOff(store, now, wasOff: self.verdict == .storeWrong) else { return .trusted }
       return .storeWrong
     }
     guard let store = self.store else { return .trusted }
-    guard isOff(store, wasOff: self.verdict == .storeWrong || self.verdict == .wrong(.store)) else { return .trusted }
+    guard self.isOff(store, now, wasOff: self.verdict == .storeWrong || self.verdict == .wrong(.store)) else {
+      return .trusted
+    }
     // Rows that were read before each node had renewed its own tell nothing, nor those of long ago.
     guard let peers = self.peers, self.hasSettled(peers.at), now.monotonic <= peers.at + 2 * Self.peerInterval else {
       return nil
     }
-    // Our clock as the store sees it, to compare with the others'.
-    let ours = 0 &- Self.offset(store, now)
-    // Ids may run a second ahead of a node's clock, and its row with them.
-    let tolerance = UInt64(self.maxOffset) + 1_000_000_000
-    let withUs = peers.offsets.count { ($0 &- ours).magnitude <= tolerance }
-    let withStore = peers.offsets.count { $0.magnitude <= tolerance }
-    return withUs > withStore ? .storeWrong : .wrong(.store)
+    let votes = self.votes(of: peers.offsets, us: 0 &- Self.offset(store, now))
+    if votes.us > votes.store { return .storeWrong }
+    // What was judged stands until a majority is against it: others that restart are no reason.
+    return self.verdict == .storeWrong && votes.us == votes.store ? nil : .wrong(.store)
   }
 
-  private func exceeds(_ reference: Reference, _ now: Moment, _ allowed: Int64) -> Bool {
+  /// How many of the other nodes' clocks are nearer to ours, and how many nearer to the store's. Those that are near neither
+  /// count for neither.
+  ///
+  /// - Parameters:
+  ///   - offsets: How far each was ahead of the store's at most; it may be less by ``ahead``.
+  ///   - us: How far ours is ahead of the store's.
+  private func votes(of offsets: [Int64], us: Int64) -> (us: Int, store: Int) {
+    func distance(from offset: Int64, to clock: Int64) -> (beyond: UInt64, whole: UInt64) {
+      let whole = clock &- offset
+      let low = clock &- (offset &- Self.ahead)
+      return (whole > 0 ? whole.magnitude : low < 0 ? low.magnitude : 0, whole.magnitude)
+    }
+    var votes = (us: 0, store: 0)
+    for offset in offsets {
+      let toUs = distance(from: offset, to: us)
+      let toStore = distance(from: offset, to: 0)
+      guard min(toUs.beyond, toStore.beyond) <= UInt64(self.maxOffset), toUs != toStore else { continue }
+      if toUs < toStore { votes.us += 1 } else { votes.store += 1 }
+    }
+    return votes
+  }
+
+  /// Whether an offset is too large. Once it was, it must be well within bounds before it counts as mended, so that readiness
+  /// does not flap; and what is not known for sure does not mend it.
+  private func isOff(_ reference: Reference, _ now: Moment, wasOff: Bool) -> Bool {
     let offset = Self.offset(reference, now).magnitude
-    return offset > UInt64(max(0, reference.uncertainty)) + UInt64(allowed)
+    if wasOff { return offset > UInt64(self.maxOffset / 5 * 4) }
+    return offset > UInt64(max(0, reference.uncertainty)) + UInt64(self.maxOffset)
   }
 
   private static func offset(_ reference: Reference, _ now: Moment) -> Int64 {
-    reference.offset &- (now.difference &- reference.at.difference)
+    reference.offset &- (now.difference &- reference.difference)
   }
 
   private static func nanoseconds(_ duration: Duration) -> Int64 {

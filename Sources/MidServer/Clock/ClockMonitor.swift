@@ -23,7 +23,8 @@ package final class ClockMonitor: Sendable {
   ///   - maxOffset: how far the clock may be off.
   ///   - renewal: how often nodes renew their rows.
   ///   - hasSharedStore: whether the store's clock is another than ours; an embedded store's says nothing.
-  ///   - registry: gets `mid_clock_steps_total`, `mid_clock_trusted` and `mid_clock_store_offset_seconds`.
+  ///   - registry: gets `mid_clock_steps_total`, `mid_clock_trusted`, `mid_clock_store_trusted` and
+  ///     `mid_clock_store_offset_seconds`.
   ///   - read: reads both clocks; ``moment(of:)``.
   ///   - readKernel: asks the kernel.
   package init(
@@ -41,7 +42,11 @@ package final class ClockMonitor: Sendable {
     for direction in ["forward", "backward"] { registry.counter(MetricCatalogue.clockSteps, direction).add(0) }
     registry.collect { [weak self] writer in
       guard let self else { return }
+      let verdict = self.state.withLock { $0.health.verdict }
       writer.write(MetricCatalogue.clockTrusted, value: self.isTrusted ? 1 : 0)
+      if self.hasSharedStore {
+        writer.write(MetricCatalogue.clockStoreTrusted, value: verdict == .storeWrong ? 0 : 1)
+      }
       if let offset = self.storeOffset {
         writer.write(MetricCatalogue.clockStoreOffset, value: offset / .seconds(1))
       }
@@ -160,6 +165,9 @@ package final class ClockMonitor: Sendable {
         metadata: [
           "offset_ms": "\(offset.wholeMilliseconds)", "source": "\(source.rawValue)",
           "max_offset_ms": "\(self.maxOffset.wholeMilliseconds)",
+          "advice": source == .ntp
+            ? "set this machine's clock right"
+            : "set this machine's clock or the store's right; clock.ntp.servers tells whose is wrong",
         ])
     case .recovered: self.logger.info("the clock is right again")
     case .storeWrong(let offset):

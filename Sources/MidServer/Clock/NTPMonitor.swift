@@ -10,6 +10,7 @@ package final class NTPMonitor: Service {
   private let hasServers: Bool
   private let registry: PrometheusRegistry
   private let logger: Logger
+  private let read: @Sendable () -> ClockHealth.Moment
   private let isUrgent: @Sendable () -> Bool
   private let observe: @Sendable (NTPReading?) -> Void
   private let ask: @Sendable (HostPort) async -> Result<SNTPSample, SNTPFailure>
@@ -23,13 +24,15 @@ package final class NTPMonitor: Service {
   ///   - interval: How long to wait between rounds.
   ///   - registry: Gets `ntp_offset_milliseconds`, `mid_ntp_offset_seconds`, `mid_ntp_falsetickers` and
   ///     `mid_ntp_queries_total`. The offsets are absent while no server answers, or no majority agrees.
+  ///   - read: Reads both of our clocks.
   ///   - isUrgent: Whether the clock is off, so that the next round comes sooner: after ``urgentInterval`` at most.
-  ///   - observe: Is told each reading that a majority of all servers agrees on, and nil once none is young enough.
+  ///   - observe: Is told after each round what a majority of all servers agrees on, or nil where none does.
   ///   - ask: Asks one server; see ``SNTPClient/ask(_:)``.
   ///   - sleep: Waits; `{ try await Task.sleep(for: $0) }` outside of tests.
   package init(
     servers: [HostPort], interval: Duration, registry: PrometheusRegistry, logger: Logger,
-    isUrgent: @escaping @Sendable () -> Bool = { false }, observe: @escaping @Sendable (NTPReading?) -> Void = { _ in },
+    read: @escaping @Sendable () -> ClockHealth.Moment, isUrgent: @escaping @Sendable () -> Bool = { false },
+    observe: @escaping @Sendable (NTPReading?) -> Void = { _ in },
     ask: @escaping @Sendable (HostPort) async -> Result<SNTPSample, SNTPFailure>,
     sleep: @escaping @Sendable (Duration) async throws -> Void
   ) {
@@ -37,6 +40,7 @@ package final class NTPMonitor: Service {
     self.hasServers = !servers.isEmpty
     self.registry = registry
     self.logger = logger
+    self.read = read
     self.isUrgent = isUrgent
     self.observe = observe
     self.ask = ask
@@ -46,7 +50,9 @@ package final class NTPMonitor: Service {
       guard let self, self.hasServers else { return }
       let (reading, falsetickers) = self.state.withLock { ($0.reading, $0.falsetickers.count) }
       writer.write(MetricCatalogue.ntpFalsetickers, value: Double(falsetickers))
-      guard let offset = reading?.offset else { return }
+      guard let reading else { return }
+      // As it is by now: the clock may have stepped since.
+      let offset = reading.offset - .nanoseconds(self.read().difference &- reading.clockDifference)
       let seconds = offset / .seconds(1)
       writer.write(MetricCatalogue.ntpOffset, value: seconds)
       writer.write(MetricCatalogue.ntpOffsetMilliseconds, value: offset / .milliseconds(1))
@@ -55,7 +61,7 @@ package final class NTPMonitor: Service {
 
   private var hasChecked: Bool { self.state.withLock { $0.hasEnded } }
 
-  /// The last reading, or nil where no server has answered for ten rounds.
+  /// What the servers' answers say together, or nil where none has come for ten rounds, or no majority of them agrees.
   package var reading: NTPReading? { self.state.withLock { $0.reading } }
 
   /// The longest time from one round to the next while the clock is off; SNTP clients must not ask more often than every
@@ -75,13 +81,23 @@ package final class NTPMonitor: Service {
       if !self.hasChecked { _ = await self.check() }
       while !Task.isCancelled {
         do {
-          try await self.sleep(self.isUrgent() ? min(self.interval, Self.urgentInterval) : self.interval)
+          try await self.pause()
         } catch {
           return
         }
         _ = await self.check()
       }
     }
+  }
+
+  /// Waits for the next round, which comes sooner where the clock turns out to be off meanwhile.
+  private func pause() async throws {
+    var left = self.interval
+    repeat {
+      let part = min(left, Self.urgentInterval)
+      try await self.sleep(part)
+      left -= part
+    } while left > .zero && !self.isUrgent()
   }
 
   /// One round: asks the servers whose turn it is, side by side.
@@ -100,10 +116,10 @@ package final class NTPMonitor: Service {
     for (server, answer) in answers.sorted(by: { $0.key.description < $1.key.description }) {
       self.report(answer, of: server)
     }
-    let (reading, before, after, known) = self.state.withLock { state in
+    let (answered, known, before, after) = self.state.withLock { state in
       let before = (falsetickers: state.falsetickers, isSplit: state.isSplit)
-      let reading = state.endRound(answers)
-      return (reading, before, (falsetickers: state.falsetickers, isSplit: state.isSplit), state.reading)
+      let reading = state.endRound(answers, clockDifference: self.read().difference)
+      return (reading, state.reading, before, (falsetickers: state.falsetickers, isSplit: state.isSplit))
     }
     for server in after.falsetickers.subtracting(before.falsetickers) {
       self.logger.warning(
@@ -112,9 +128,8 @@ package final class NTPMonitor: Service {
     if after.isSplit && !before.isSplit {
       self.logger.warning("NTP servers contradict each other, and no majority of them agrees; none of them counts")
     }
-    // A reading of an earlier round is no news; that none is left is.
-    if let reading, reading.isQuorate { self.observe(reading) } else if known == nil { self.observe(nil) }
-    if let reading {
+    self.observe(known.flatMap { $0.isQuorate ? $0 : nil })
+    if let reading = answered {
       self.logger.info(
         "NTP sync",
         metadata: [
@@ -122,7 +137,12 @@ package final class NTPMonitor: Service {
           "servers": .stringConvertible(reading.servers),
         ])
     }
-    return reading
+    return answered
+  }
+
+  /// The servers whose last answer contradicts that of most others, and whether no majority agrees at all.
+  package var contradictions: (falsetickers: Set<HostPort>, isSplit: Bool) {
+    self.state.withLock { ($0.falsetickers, $0.isSplit) }
   }
 
   private func report(_ answer: Result<SNTPSample, SNTPFailure>, of server: HostPort) {

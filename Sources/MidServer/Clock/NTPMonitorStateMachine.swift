@@ -6,24 +6,32 @@ package struct NTPReading: Sendable, Equatable {
   package var uncertainty: Duration
   /// How many servers agree.
   package var servers: Int
-  /// Whether those are more than half of all that there are, and not only of those that answered.
+  /// Whether those are more than half of all that are named, and not only of those that answer.
   package var isQuorate: Bool
+  /// Our wall clock less our monotonic one that the offset belongs to, in nanoseconds.
+  package var clockDifference: Int64
 
   /// Creates a reading.
-  package init(offset: Duration, uncertainty: Duration = .zero, servers: Int, isQuorate: Bool = true) {
+  package init(
+    offset: Duration, uncertainty: Duration = .zero, servers: Int, isQuorate: Bool = true, clockDifference: Int64 = 0
+  ) {
     self.offset = offset
     self.uncertainty = uncertainty
     self.servers = servers
     self.isQuorate = isQuorate
+    self.clockDifference = clockDifference
   }
 }
 
 /// Decides which servers are asked in which round, and what their answers mean together.
 ///
+/// Each server's last answer counts for ten rounds more than it takes until the server is asked again, so that servers that
+/// are asked at different times judge each other all the same; it moves with the clock where that steps.
+///
 /// A server that fails is asked ever less often, up to every eighth round, and as before once it answers. One that says
 /// RATE is asked half as often as before, for good. Any other kiss-o'-death ends the asking (RFC 5905, section 7.4).
 struct NTPMonitorStateMachine: Sendable {
-  /// After so many rounds without an answer a reading is too old to show.
+  /// After so many rounds without another one an answer is too old, beyond those that its server was not to be asked in.
   static let staleAfterRounds = 10
   /// The most rounds that a failing server sits out.
   private static let maximumPause = 7
@@ -38,14 +46,16 @@ struct NTPMonitorStateMachine: Sendable {
     /// Asked every so many rounds.
     var spacing = 1
     var isForbidden = false
+    /// The last answer, and how many rounds ago it came.
+    var sample: SNTPSample?
+    var age = 0
   }
 
   private var servers: [Server]
-  private var roundsWithoutAnswer = 0
   /// Whether a round was ever ended.
   private(set) var hasEnded = false
 
-  /// The last reading, or nil where there was none or it is too old.
+  /// What the answers that are young enough say together, or nil where there are none, or no majority of them agrees.
   private(set) var reading: NTPReading?
   /// The servers whose last answer contradicts that of most others.
   private(set) var falsetickers: Set<HostPort> = []
@@ -72,14 +82,20 @@ struct NTPMonitorStateMachine: Sendable {
 
   /// Ends a round with what each asked server said.
   ///
-  /// - Returns: The new reading, or nil where no server answered, or those that did contradict each other.
-  mutating func endRound(_ answers: [HostPort: Result<SNTPSample, SNTPFailure>]) -> NTPReading? {
+  /// - Parameter difference: our wall clock less our monotonic one, now.
+  /// - Returns: The new reading, or nil where no server answered in this round, or no majority agrees.
+  mutating func endRound(
+    _ answers: [HostPort: Result<SNTPSample, SNTPFailure>], clockDifference difference: Int64
+  ) -> NTPReading? {
     self.hasEnded = true
-    var samples: [(server: HostPort, sample: SNTPSample)] = []
+    var hasAnswer = false
     for index in self.servers.indices {
+      self.servers[index].age += 1
       switch answers[self.servers[index].address] {
       case .success(let sample):
-        samples.append((self.servers[index].address, sample))
+        hasAnswer = true
+        self.servers[index].sample = sample
+        self.servers[index].age = 0
         self.servers[index].failures = 0
         self.servers[index].pause = self.servers[index].spacing - 1
       case .failure(.kissOfDeath("RATE")):
@@ -94,27 +110,22 @@ struct NTPMonitorStateMachine: Sendable {
       case nil: break
       }
     }
-    return self.take(samples)
+    self.judge(difference)
+    return hasAnswer ? self.reading : nil
   }
 
-  private mutating func take(_ samples: [(server: HostPort, sample: SNTPSample)]) -> NTPReading? {
+  private mutating func judge(_ difference: Int64) {
+    let young = self.servers.filter { $0.age < Self.staleAfterRounds + $0.spacing - 1 }
+    let samples = young.compactMap { server in
+      server.sample.map { (server: server.address, sample: $0.moved(to: difference)) }
+    }
     let selection = NTPSelection(samples)
-    if !samples.isEmpty {
-      self.isSplit = selection.offset == nil
-      self.falsetickers = Set(selection.falsetickers)
+    self.isSplit = selection.offset == nil && !samples.isEmpty
+    self.falsetickers = Set(selection.falsetickers)
+    self.reading = selection.offset.map { offset in
+      NTPReading(
+        offset: offset, uncertainty: selection.uncertainty, servers: selection.truechimers.count,
+        isQuorate: selection.truechimers.count * 2 > self.servers.count, clockDifference: difference)
     }
-    guard let offset = selection.offset else {
-      self.roundsWithoutAnswer += 1
-      // Servers with a rate limit are not asked in each round.
-      let spacing = self.servers.filter { !$0.isForbidden }.map(\.spacing).max() ?? 1
-      if self.roundsWithoutAnswer >= max(Self.staleAfterRounds, 2 * spacing) { self.reading = nil }
-      return nil
-    }
-    self.roundsWithoutAnswer = 0
-    let reading = NTPReading(
-      offset: offset, uncertainty: selection.uncertainty, servers: selection.truechimers.count,
-      isQuorate: selection.truechimers.count * 2 > self.servers.count { !$0.isForbidden })
-    self.reading = reading
-    return reading
   }
 }

@@ -67,7 +67,7 @@ private final class SNTPHandler: ChannelInboundHandler {
   private let clock: SystemClock
   private let answer: EventLoopPromise<Result<SNTPSample, SNTPFailure>>
   private var exchange: SNTPExchange?
-  private var sentAt: UInt64 = 0
+  private var sentAt = ClockHealth.Moment(wall: 0, monotonic: 0)
   private var timer: Scheduled<Void>?
 
   init(server: SocketAddress, clock: SystemClock, answer: EventLoopPromise<Result<SNTPSample, SNTPFailure>>) {
@@ -82,8 +82,8 @@ private final class SNTPHandler: ChannelInboundHandler {
       let (handler, context) = bound.value
       handler.finish(.failure(.timeout), context: context)
     }
-    let exchange = SNTPExchange(nonce: .random(in: 1 ... .max), sentAt: self.clock.wallNanoseconds())
-    self.sentAt = self.clock.monotonicNanoseconds()
+    self.sentAt = ClockMonitor.moment(of: self.clock)
+    let exchange = SNTPExchange(nonce: .random(in: 1 ... .max), sentAt: self.sentAt.wall)
     self.exchange = exchange
     let envelope = AddressedEnvelope(remoteAddress: self.server, data: ByteBuffer(bytes: exchange.request))
     context.writeAndFlush(self.wrapOutboundOut(envelope), promise: nil)
@@ -94,10 +94,17 @@ private final class SNTPHandler: ChannelInboundHandler {
     let arrivedAt = self.clock.monotonicNanoseconds()
     let envelope = self.unwrapInboundIn(data)
     guard envelope.remoteAddress == self.server, let exchange = self.exchange else { return }
-    let elapsed = Int64(clamping: arrivedAt - self.sentAt)
-    if case .done(let result) = exchange.judge(Array(envelope.data.readableBytesView), elapsed: elapsed) {
-      self.finish(result, context: context)
+    let elapsed = Int64(clamping: arrivedAt &- self.sentAt.monotonic)
+    guard case .done(let result) = exchange.judge(Array(envelope.data.readableBytesView), elapsed: elapsed) else {
+      return
     }
+    let difference = self.sentAt.difference
+    self.finish(
+      result.map { sample in
+        var sample = sample
+        sample.clockDifference = difference
+        return sample
+      }, context: context)
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -9,13 +9,28 @@ package struct SNTPSample: Sendable, Equatable {
   /// How far the server itself may be from the true time, by its own account: half its root delay, and its root
   /// dispersion (RFC 5905, section 10).
   package var rootDistance: Duration
+  /// Our wall clock less our monotonic one when this was measured, in nanoseconds: a step since then shows in it. The client
+  /// fills it in.
+  package var clockDifference: Int64
 
   /// Creates a sample.
-  package init(offset: Duration, delay: Duration, stratum: Int, rootDistance: Duration = .zero) {
+  package init(
+    offset: Duration, delay: Duration, stratum: Int, rootDistance: Duration = .zero, clockDifference: Int64 = 0
+  ) {
     self.offset = offset
     self.delay = delay
     self.stratum = stratum
     self.rootDistance = rootDistance
+    self.clockDifference = clockDifference
+  }
+
+  /// This sample as it would be by the clock that `difference` belongs to: a clock that has stepped forward since is behind
+  /// by so much less.
+  func moved(to difference: Int64) -> SNTPSample {
+    var sample = self
+    sample.offset -= .nanoseconds(difference &- self.clockDifference)
+    sample.clockDifference = difference
+    return sample
   }
 }
 

@@ -113,6 +113,10 @@ package enum MetricCatalogue {
   package static let clockTrusted = MetricFamily(
     "mid_clock_trusted", .gauge, unit: .none,
     "0 where this machine's clock is off by more than clock.max_offset, which takes Snowflake's readiness, else 1.")
+  package static let clockStoreTrusted = MetricFamily(
+    "mid_clock_store_trusted", .gauge, unit: .none,
+    "0 where the store's clock is off, by NTP servers or most other nodes, else 1; absent without a store that others share."
+  )
   package static let clockStoreOffset = MetricFamily(
     "mid_clock_store_offset_seconds", .gauge, unit: .seconds,
     "How far the store's clock is ahead of this machine's; absent without a store that others share.")
@@ -137,7 +141,7 @@ package enum MetricCatalogue {
     storeDuration, storeErrors, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,
-    clockSteps, clockTrusted, clockStoreOffset,
+    clockSteps, clockTrusted, clockStoreTrusted, clockStoreOffset,
     processCPU, processMemory, processFiles, processStart, droppedSeries,
   ]
 }

@@ -37,6 +37,8 @@ struct MemoryReturn: Service {
           guard rule.isDue(held: self.held()) else { continue }
           // It takes a millisecond or so: not on a thread that others wait for.
           try await NIOThreadPool.singleton.runIfActive { mid_return_freed_memory() }
+          // Nor all the time, where floods come and go.
+          try await Task.sleep(for: .seconds(5))
         }
       } catch {
         // Cancelled: the service ends.

@@ -185,7 +185,7 @@ package struct MidServer {
     let client = SNTPClient(clock: self.clock)
     return NTPMonitor(
       servers: self.configuration.clock.ntpServers, interval: self.configuration.clock.ntpInterval,
-      registry: self.registry, logger: self.logger, isUrgent: { !clockMonitor.isTrusted },
+      registry: self.registry, logger: self.logger, read: { clockMonitor.now }, isUrgent: { !clockMonitor.isTrusted },
       observe: { clockMonitor.measured(ntp: $0) }, ask: { await client.ask($0) },
       sleep: { try await Task.sleep(for: $0) })
   }

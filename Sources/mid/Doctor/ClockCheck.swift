@@ -23,19 +23,34 @@ struct ClockCheck {
   /// - Parameters:
   ///   - servers: How many are set.
   ///   - reading: What those that answered say together.
-  ///   - failures: What is wrong with each of the others.
-  func ntp(servers: Int, reading: NTPReading?, failures: [String]) -> Finding {
+  ///   - failures: What is wrong with each of those that did not.
+  ///   - falsetickers: Those that contradict most others.
+  ///   - isSplit: Whether those that answered contradict each other so that no majority is left.
+  func ntp(
+    servers: Int, reading: NTPReading?, failures: [String], falsetickers: [String] = [], isSplit: Bool = false
+  ) -> Finding {
     let name = "clock.ntp"
     guard servers > 0 else { return .ok(name, "clock.ntp.servers is not set, so the clock was not compared with any") }
-    let trouble = failures.isEmpty ? "" : ": " + failures.joined(separator: ", ")
+    let reasons = failures + falsetickers.map { "\($0) contradicts most others" }
+    let trouble = reasons.isEmpty ? "" : ": " + reasons.joined(separator: ", ")
+    if isSplit {
+      return .warn(
+        name, "the NTP servers contradict each other, so none of them counts\(trouble)",
+        "name three or more, so that one that is wrong is found out")
+    }
     guard let reading else {
       return .warn(
         name, "no NTP server gives a time\(trouble)", "set clock.ntp.servers to servers that this machine can reach")
     }
     let found =
-      "\(Self.offset(reading.offset, "the NTP servers")), \(reading.servers) of \(servers) gave a time\(trouble)"
-    guard abs(reading.offset) <= self.maximumOffset else { return .fail(name, found + self.limit, Self.advice) }
-    return failures.isEmpty
+      "\(Self.offset(reading.offset, "the NTP servers")), \(reading.servers) of \(servers) agree\(trouble)"
+    guard reading.isQuorate else {
+      return .warn(name, "\(found); that is no majority, so it does not count", "mend clock.ntp.servers")
+    }
+    guard abs(reading.offset) - reading.uncertainty <= self.maximumOffset else {
+      return .fail(name, found + self.limit, Self.advice)
+    }
+    return reasons.isEmpty
       ? .ok(name, found) : .warn(name, found, "mend clock.ntp.servers, or take those out")
   }
 

@@ -126,7 +126,7 @@ struct DoctorProbe {
     let failures = Mutex<[String]>([])
     let monitor = NTPMonitor(
       servers: servers.sorted { $0.description < $1.description }, interval: self.configuration.clock.ntpInterval,
-      registry: PrometheusRegistry(), logger: Self.quiet,
+      registry: PrometheusRegistry(), logger: Self.quiet, read: { [clock] in ClockMonitor.moment(of: clock) },
       ask: { server in
         let answer = await client.ask(server)
         if case .failure(let reason) = answer { failures.withLock { $0.append("\(server) \(reason)") } }
@@ -134,7 +134,10 @@ struct DoctorProbe {
       },
       sleep: { _ in })
     let reading = servers.isEmpty ? nil : await monitor.check()
-    return check.ntp(servers: servers.count, reading: reading, failures: failures.withLock { $0.sorted() })
+    return check.ntp(
+      servers: servers.count, reading: reading, failures: failures.withLock { $0.sorted() },
+      falsetickers: monitor.contradictions.falsetickers.map(\.description).sorted(),
+      isSplit: monitor.contradictions.isSplit)
   }
 
   private func checkCertificate() -> [Finding] {

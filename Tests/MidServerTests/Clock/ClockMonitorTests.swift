@@ -39,16 +39,16 @@ struct ClockMonitorTests {
     let monitor = self.monitor()
     #expect(monitor.isTrusted && monitor.refusal == nil)
     #expect(self.has("mid_clock_trusted 1"))
-    monitor.measured(ntp: NTPReading(offset: .seconds(-90), servers: 1))
+    monitor.measured(ntp: NTPReading(offset: .seconds(-90), servers: 1, clockDifference: monitor.now.difference))
     #expect(!monitor.isTrusted)
     #expect(self.has("mid_clock_trusted 0"))
     let refusal = monitor.refusal
     #expect(refusal?.code == .notReady)
     #expect(refusal?.message.contains("90000 ms ahead of the NTP servers'; clock.max_offset allows 1s") == true)
     #expect(self.log.count(of: "the clock is off, not ready for Snowflake") == 1)
-    monitor.measured(ntp: NTPReading(offset: .seconds(-91), servers: 1))
+    monitor.measured(ntp: NTPReading(offset: .seconds(-91), servers: 1, clockDifference: monitor.now.difference))
     #expect(self.log.count(of: "the clock is off, not ready for Snowflake") == 1)
-    monitor.measured(ntp: NTPReading(offset: .zero, servers: 1))
+    monitor.measured(ntp: NTPReading(offset: .zero, servers: 1, clockDifference: monitor.now.difference))
     #expect(monitor.isTrusted && monitor.refusal == nil)
     #expect(self.log.count(of: "the clock is right again") == 1)
   }
@@ -56,11 +56,13 @@ struct ClockMonitorTests {
   @Test(.timeLimit(.minutes(10))) func `a round that nobody answers takes no step back`() async {
     let monitor = self.monitor()
     let answers = Mutex<[Result<SNTPSample, SNTPFailure>]>([
-      .success(SNTPSample(offset: .zero, delay: .zero, stratum: 2)), .failure(.timeout),
+      .success(
+        SNTPSample(offset: .zero, delay: .zero, stratum: 2, clockDifference: monitor.now.difference)),
+      .failure(.timeout),
     ])
     let ntp = NTPMonitor(
       servers: [HostPort(host: "a", port: 123)], interval: .seconds(60), registry: self.registry,
-      logger: self.log.logger, observe: { monitor.measured(ntp: $0) },
+      logger: self.log.logger, read: { monitor.now }, observe: { monitor.measured(ntp: $0) },
       ask: { _ in answers.withLock { $0.removeFirst() } }, sleep: { _ in })
     _ = await ntp.check()
     monitor.poll()
@@ -69,6 +71,30 @@ struct ClockMonitorTests {
     #expect(!monitor.isTrusted)
     _ = await ntp.check()
     #expect(!monitor.isTrusted)
+    #expect(self.has("ntp_offset_milliseconds -3600000"), "the gauge goes with the clock")
+  }
+
+  @Test(.timeLimit(.minutes(10))) func `a step within a round belongs to the answers that came before it`() async {
+    let monitor = self.monitor()
+    let servers = ["a", "b", "c"].map { HostPort(host: $0, port: 123) }
+    let ntp = NTPMonitor(
+      servers: servers, interval: .seconds(60), registry: self.registry, logger: self.log.logger,
+      read: { monitor.now }, observe: { monitor.measured(ntp: $0) },
+      ask: { [clock, log] server in
+        // 90 s ahead as it is asked, and set right before the round is over.
+        let sample = SNTPSample(
+          offset: .seconds(-90), delay: .zero, stratum: 2, clockDifference: monitor.now.difference)
+        guard server.host == "c" else {
+          log.note("asked")
+          return .success(sample)
+        }
+        await log.wait(for: "asked", count: 2)
+        clock.stepWall(by: -90_000)
+        return .failure(.timeout)
+      }, sleep: { _ in })
+    #expect(await ntp.check()?.servers == 2)
+    #expect(monitor.isTrusted && monitor.refusal == nil)
+    #expect(self.has("ntp_offset_milliseconds 0"))
   }
 
   @Test func `an offset by the store takes the readiness alone, and only where the store is another machine's`() {
@@ -79,12 +105,12 @@ struct ClockMonitorTests {
     #expect(embedded.isTrusted && embedded.storeOffset == nil && !embedded.wantsPeers)
     let shared = self.monitor()
     shared.measured(storeTime: 1_700_000_030_000, sent: shared.now)
-    self.clock.advance(by: 3000)
+    self.clock.advance(by: 3500)
     #expect(shared.wantsPeers && shared.beginAskingPeers() && !shared.wantsPeers)
     shared.listed(
-      WorkerList(records: [], storeTime: 1_700_000_033_000), besides: "", renewal: 1, lease: 1, sent: shared.now)
+      WorkerList(records: [], storeTime: 1_700_000_033_500), besides: "", renewal: 1, lease: 1, sent: shared.now)
     #expect(!shared.isTrusted && shared.refusal == nil)
-    #expect(self.has("mid_clock_store_offset_seconds 30.0005"))
+    #expect(self.has("mid_clock_store_offset_seconds 30.0005") && self.has("mid_clock_store_trusted 1"))
   }
 
   @Test func `asks the kernel every ten seconds`() {

@@ -5,6 +5,8 @@ import Testing
 
 @testable import MidServer
 
+private let still = ClockHealth.Moment(wall: 0, monotonic: 0)
+
 private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
   .success(SNTPSample(offset: .milliseconds(milliseconds), delay: .milliseconds(1), stratum: 2))
 }
@@ -22,7 +24,7 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     for round in 0..<rounds {
       let servers = machine.beginRound()
       if servers.contains(self.a) { asked.append(round) }
-      _ = machine.endRound(Dictionary(uniqueKeysWithValues: servers.map { ($0, answer) }))
+      _ = machine.endRound(Dictionary(uniqueKeysWithValues: servers.map { ($0, answer) }), clockDifference: 0)
     }
     return asked
   }
@@ -30,7 +32,7 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
   @Test func oneLiarAmongThreeIsLeftOut() {
     var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
     #expect(machine.beginRound() == [self.a, self.b, self.c])
-    let reading = machine.endRound([self.a: sample(2), self.b: sample(90_000), self.c: sample(1)])
+    let reading = machine.endRound([self.a: sample(2), self.b: sample(90_000), self.c: sample(1)], clockDifference: 0)
     #expect(reading == NTPReading(offset: .microseconds(1500), uncertainty: .milliseconds(2), servers: 2))
     #expect(machine.reading == reading)
     #expect(machine.falsetickers == [self.b] && !machine.isSplit)
@@ -42,23 +44,58 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
   @Test func oneOfThreeThatAnswersIsNoMajorityOfThem() {
     var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
     _ = machine.beginRound()
-    let alone = machine.endRound([self.a: .failure(.timeout), self.b: sample(90_000), self.c: .failure(.timeout)])
+    let alone = machine.endRound(
+      [self.a: .failure(.timeout), self.b: sample(90_000), self.c: .failure(.timeout)], clockDifference: 0)
     #expect(alone?.isQuorate == false && alone?.offset == .seconds(90))
     _ = machine.beginRound()
-    #expect(machine.endRound([self.b: sample(90_000)])?.isQuorate == false)
-    // One that asks not to be asked ever again is none of them.
+    #expect(machine.endRound([self.b: sample(90_000)], clockDifference: 0)?.isQuorate == false)
+    // Also where another asks not to be asked ever again.
     var other = NTPMonitorStateMachine(servers: [self.a, self.b])
     _ = other.beginRound()
-    #expect(other.endRound([self.a: .failure(.kissOfDeath("DENY")), self.b: sample(1)])?.isQuorate == true)
+    #expect(
+      other.endRound([self.a: .failure(.kissOfDeath("DENY")), self.b: sample(1)], clockDifference: 0)?.isQuorate
+        == false)
+  }
+
+  @Test func serversThatAreAskedAtDifferentTimesJudgeEachOther() {
+    var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
+    // Two with a rate limit, and one that lies and is asked in each round.
+    _ = machine.beginRound()
+    let rate = SNTPFailure.kissOfDeath("RATE")
+    _ = machine.endRound([self.a: .failure(rate), self.b: .failure(rate), self.c: sample(90_000)], clockDifference: 0)
+    #expect(machine.reading?.isQuorate == false)
+    for round in 0..<40 {
+      let asked = machine.beginRound()
+      let answers = asked.map { ($0, $0 == self.c ? sample(90_000) : sample(1)) }
+      _ = machine.endRound(Dictionary(uniqueKeysWithValues: answers), clockDifference: 0)
+      guard round > 1 else { continue }
+      #expect(machine.reading?.isQuorate == true && machine.reading?.offset == .milliseconds(1))
+      #expect(machine.falsetickers == [self.c], "told once, not whenever it is asked")
+    }
+  }
+
+  @Test func aMajorityThatIsGoneIsForgottenAlthoughOneStillAnswers() {
+    var machine = NTPMonitorStateMachine(servers: [self.a, self.b, self.c])
+    _ = machine.beginRound()
+    _ = machine.endRound([self.a: sample(0), self.b: sample(0), self.c: sample(0)], clockDifference: 0)
+    var quorate = 0
+    for _ in 0..<20 {
+      let asked = machine.beginRound()
+      let answers = asked.map { ($0, $0 == self.a ? sample(30_000) : .failure(.timeout)) }
+      _ = machine.endRound(Dictionary(uniqueKeysWithValues: answers), clockDifference: 0)
+      quorate += machine.reading?.isQuorate == true ? 1 : 0
+    }
+    #expect(quorate == NTPMonitorStateMachine.staleAfterRounds - 1)
+    #expect(machine.reading?.isQuorate == false && machine.reading?.offset == .seconds(30))
   }
 
   @Test func serversThatContradictEachOtherCountForNothing() {
     var machine = NTPMonitorStateMachine(servers: [self.a, self.b])
     _ = machine.beginRound()
-    #expect(machine.endRound([self.a: sample(2), self.b: sample(90_000)]) == nil)
+    #expect(machine.endRound([self.a: sample(2), self.b: sample(90_000)], clockDifference: 0) == nil)
     #expect(machine.reading == nil && machine.isSplit && machine.falsetickers.isEmpty)
     _ = machine.beginRound()
-    #expect(machine.endRound([self.a: sample(2), self.b: sample(2)])?.servers == 2)
+    #expect(machine.endRound([self.a: sample(2), self.b: sample(2)], clockDifference: 0)?.servers == 2)
     #expect(!machine.isSplit)
   }
 
@@ -89,7 +126,7 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
   @Test(arguments: ["DENY", "RSTR", "XXXX"]) func anyOtherKissEndsTheAsking(code: String) {
     var machine = NTPMonitorStateMachine(servers: [self.a, self.b])
     _ = machine.beginRound()
-    _ = machine.endRound([self.a: .failure(.kissOfDeath(code)), self.b: sample(1)])
+    _ = machine.endRound([self.a: .failure(.kissOfDeath(code)), self.b: sample(1)], clockDifference: 0)
     #expect(self.asked(&machine, rounds: 200, answer: sample(1)).isEmpty)
     #expect(machine.reading != nil)
   }
@@ -97,7 +134,7 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
   @Test func aReadingGoesStaleWhenNobodyAnswers() {
     var machine = NTPMonitorStateMachine(servers: [self.a])
     _ = machine.beginRound()
-    _ = machine.endRound([self.a: sample(5)])
+    _ = machine.endRound([self.a: sample(5)], clockDifference: 0)
     _ = self.asked(&machine, rounds: NTPMonitorStateMachine.staleAfterRounds - 1, answer: .failure(.timeout))
     #expect(machine.reading == NTPReading(offset: .milliseconds(5), uncertainty: Self.uncertainty, servers: 1))
     _ = self.asked(&machine, rounds: 1, answer: .failure(.timeout))
@@ -113,18 +150,19 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     let intervals = Mutex<[Duration]>([])
     let monitor = NTPMonitor(
       servers: [HostPort(host: "a", port: 123), HostPort(host: "b", port: 124)], interval: .seconds(60),
-      registry: registry, logger: self.quiet,
+      registry: registry, logger: self.quiet, read: { still },
       ask: { $0.host == "a" ? sample(-3_000) : .failure(.timeout) },
       sleep: { interval in
         let count = intervals.withLock { seen in
           seen.append(interval)
           return seen.count
         }
-        if count == 3 { throw CancellationError() }
+        if count == 12 { throw CancellationError() }
       })
     #expect(!registry.scrape().contains("ntp_offset_milliseconds"))
     try await monitor.run()
-    #expect(intervals.withLock { $0 } == [.seconds(60), .seconds(60), .seconds(60)])
+    // Three minutes, in parts after which it is looked whether the clock is off.
+    #expect(intervals.withLock { $0 } == Array(repeating: .seconds(15), count: 12))
     #expect(
       monitor.reading
         == NTPReading(offset: .seconds(-3), uncertainty: .microseconds(1500), servers: 1, isQuorate: false))
@@ -140,7 +178,8 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     let events = EventLog()
     let monitor = NTPMonitor(
       servers: [HostPort(host: "a", port: 123), HostPort(host: "b", port: 123), HostPort(host: "c", port: 123)],
-      interval: .seconds(60), registry: PrometheusRegistry(), logger: events.logger, isUrgent: { true },
+      interval: .seconds(60), registry: PrometheusRegistry(), logger: events.logger, read: { still },
+      isUrgent: { true },
       observe: { events.note("reading \($0?.servers ?? 0)") },
       ask: { sample($0.host == "c" ? 90_000 : 0) },
       sleep: { interval in
@@ -163,7 +202,7 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
     let (started, continuation) = AsyncStream.makeStream(of: Void.self)
     let monitor = NTPMonitor(
       servers: hasServers ? [HostPort(host: "a", port: 123)] : [], interval: .seconds(60),
-      registry: PrometheusRegistry(), logger: self.quiet,
+      registry: PrometheusRegistry(), logger: self.quiet, read: { still },
       ask: { _ in sample(0) },
       sleep: { interval in
         continuation.yield()

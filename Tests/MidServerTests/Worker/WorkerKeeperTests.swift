@@ -250,7 +250,8 @@ struct WorkerKeeperTests {
   }
 
   @Test func `a clock that NTP servers say is wrong keeps it from beginning, and not from going on`() async throws {
-    self.clockMonitor.measured(ntp: NTPReading(offset: .seconds(60), servers: 1))
+    self.clockMonitor.measured(
+      ntp: NTPReading(offset: .seconds(60), servers: 1, clockDifference: self.clockMonitor.now.difference))
     let keeper = try await self.makeKeeper(.any(0...9))
     await keeper.start()
     let error = #expect(throws: IDError.self) { try self.id(keeper) }
@@ -259,11 +260,13 @@ struct WorkerKeeperTests {
     // Set right.
     self.clock.advance(by: 2000)
     self.clock.stepWall(by: 60_000)
-    self.clockMonitor.measured(ntp: NTPReading(offset: .zero, servers: 1))
+    self.clockMonitor.measured(
+      ntp: NTPReading(offset: .zero, servers: 1, clockDifference: self.clockMonitor.now.difference))
     await keeper.start()
     _ = try self.id(keeper)
     // Wrong again while it issues.
-    self.clockMonitor.measured(ntp: NTPReading(offset: .seconds(60), servers: 1))
+    self.clockMonitor.measured(
+      ntp: NTPReading(offset: .seconds(60), servers: 1, clockDifference: self.clockMonitor.now.difference))
     _ = try self.id(keeper)
     #expect(self.log.count(of: "worker id not taken") == 1)
   }
@@ -277,10 +280,10 @@ struct WorkerKeeperTests {
       // The store goes by the same clock: what it says now contradicts what it said before.
       self.clock.stepWall(by: 30_000)
       #expect(self.clockMonitor.storeOffset == .microseconds(-29_999_500))
-      // A renewal's interval, here a second, and what is allowed for on top. No renewal is due: only the question for the
+      // A renewal's interval and a half, here of a second, and what is allowed for on top. No renewal is due: only the question for the
       // other nodes' rows tells that the store goes with us.
       try await self.until { self.log.count(of: "the clock was stepped") == 1 }
-      self.clock.advance(by: 3000)
+      self.clock.advance(by: 3500)
       try await self.until { self.clockMonitor.storeOffset == .microseconds(500) }
       #expect(self.clockMonitor.isTrusted)
     }
