@@ -96,6 +96,22 @@ def test_a_wrong_password_is_one_line_without_it_and_exit_1(mid, mariadb):
     assert "not-this-one" not in output
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_it_waits_for_the_time_it_ends_at_once_and_well(mid, number):
+    # A server that never answers: the start waits for it for a second.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.settimeout(20)
+        server = mid(settings={"MID_CLOCK_NTP_SERVERS": f"127.0.0.1:{mute.getsockname()[1]}"}).launch()
+        mute.recvfrom(100)
+        begin = time.monotonic()
+        server.process.signal(number)
+        code, output = ended(server)
+    assert code == 0, output
+    assert time.monotonic() - begin < 0.9
+    assert "server stopped" in output and "error" not in output, output
+
+
 def test_the_password_stands_in_no_log_and_no_argument(mid, mariadb):
     server = mid(
         store=mariadb.url, arguments=["--worker-id", 1], settings={**mariadb.settings, "MID_LOG_LEVEL": "trace"}

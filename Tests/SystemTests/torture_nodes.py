@@ -124,6 +124,10 @@ class Node:
         return {worker_of(start) for caller in self.callers for start in caller.collected.starts}
 
 
+# What of the events says that fencing was at work.
+TAKEN_OVER = "worker ids taken over from a frozen node"
+
+
 class Chaos:
     """What is done to the nodes and to their store, from a seed, until the time is up.
 
@@ -146,6 +150,8 @@ class Chaos:
         # (begin, end, who, what)
         self.events = []
         self.counts = Counter()
+        # How many nodes have waited for the worker id of a frozen one.
+        self.heirs = 0
         self.problems = []
         self._lock = threading.Lock()
         self._threads = [
@@ -255,6 +261,8 @@ class Chaos:
             try:
                 if wants_heir:
                     heir = self.make_heir(node)
+                    with self._lock:
+                        self.heirs += 1
                 self.over.wait(seconds)
             finally:
                 node.server.process.signal(signal.SIGCONT)
@@ -264,7 +272,7 @@ class Chaos:
                 heir.server.process.process.wait(60)
                 heir.end_callers()
                 if any(len(caller.collected.ends) for caller in heir.callers):
-                    self._count("worker ids taken over from a frozen node")
+                    self._count(TAKEN_OVER)
 
         what = f"SIGSTOP for {seconds:.1f} s"
         if wants_heir:

@@ -5,7 +5,6 @@ import NIOCore
 import NIOPosix
 import ServiceLifecycle
 import Synchronization
-import UnixSignals
 
 /// The whole server: store, worker id, segments, gRPC, metrics and clock, joined and run as one group of services.
 package struct MidServer {
@@ -45,6 +44,9 @@ package struct MidServer {
   /// - Throws: ``IDError`` where an operator has to mend something first, ``ListenError`` where an address is taken,
   ///   ``ConfigurationErrors`` where the files of TLS are of no use.
   package func run(onListening: @escaping @Sendable (Addresses) -> Void) async throws {
+    let signals = await StopSignals()
+    let watch = Task { await signals.watch() }
+    defer { watch.cancel() }
     let clock = self.clock
     let certificates = try TLSCertificates(
       self.configuration.grpc.tls.settings, logger: self.logger, now: { clock.wallMilliseconds() })
@@ -52,11 +54,14 @@ package struct MidServer {
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
     let wish = try self.configuration.snowflake.wish(host: HostName.current)
     let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
-    try await supervisor.tryOnce()
     let clockMonitor = self.makeClockMonitor()
     let ntp = self.makeNTPMonitor(clockMonitor)
-    // Before the worker id, as a node whose clock is wrong must not begin. Takes 2 s at most.
-    if !self.configuration.clock.ntpServers.isEmpty { _ = await ntp.check() }
+    let asksForTime = !self.configuration.clock.ntpServers.isEmpty
+    try await signals.during {
+      try await supervisor.tryOnce()
+      // Before the worker id, as a node whose clock is wrong must not begin. Takes 2 s at most.
+      if asksForTime { _ = await ntp.check() }
+    }
     let keeper = try self.makeKeeper(supervisor, wish: wish, file: file, clockMonitor: clockMonitor)
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
@@ -83,7 +88,7 @@ package struct MidServer {
       tell { $0.grpc = address }
     }
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
-    var services: [any Service] = [supervisor, keeper, segments, ntp, certificates]
+    var services: [any Service] = [signals, supervisor, keeper, segments, ntp, certificates]
     services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {
       services.append(
@@ -92,8 +97,11 @@ package struct MidServer {
     services.append(rpc)
     var configuration = ServiceGroupConfiguration(
       // Also where one fails, a port in use for one: what was taken goes back in the same order.
-      services: services.map { .init(service: $0, failureTerminationBehavior: .gracefullyShutdownGroup) },
-      gracefulShutdownSignals: [.sigterm, .sigint],
+      services: services.map {
+        .init(
+          service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
+          failureTerminationBehavior: .gracefullyShutdownGroup)
+      },
       logger: self.quietLogger)
     configuration.maximumGracefulShutdownDuration = self.configuration.shutdownGrace
     try await ServiceGroup(configuration: configuration).run()
