@@ -6,7 +6,7 @@ import Synchronization
 /// Calls that can't be answered at once. Nobody blocks: the answer comes from the generator, or from a timer.
 extension IDMethods {
   /// The message of an answer, as bytes.
-  private static func message(_ ranges: [IDRange], isBatch: Bool) -> [UInt8] {
+  static func message(_ ranges: [IDRange], isBatch: Bool) -> [UInt8] {
     var buffer = ByteBuffer()
     if isBatch {
       buffer.writeBatchResponse(ranges)
@@ -30,7 +30,15 @@ extension IDMethods {
 
   /// Waits for the tag's generator where it must be looked up, then for its ids.
   func waitForSegment(_ call: borrowing RPCCall, tag: Tag, count: Int64?) -> RPCOutcome {
-    let waiting = SegmentWait(reply: call.answerLater(), deadline: self.patience(call), count: count)
+    self.waitForSegment(call, call.answerLater(), tag: tag, count: count, key: nil)
+  }
+
+  /// The same with the call's reply taken already, and the key that its answer is kept under.
+  func waitForSegment(
+    _ call: borrowing RPCCall, _ reply: RPCReply, tag: Tag, count: Int64?, key: [UInt8]?
+  ) -> RPCOutcome {
+    let waiting = SegmentWait(
+      reply: reply, deadline: self.patience(call), count: count, key: key, keys: self.keys)
     waiting.reply.onCancel { waiting.cancel() }
     let lookup = self.segments.generator(for: tag) { result in
       switch result {
@@ -52,7 +60,7 @@ extension IDMethods {
       switch result {
       case .success(let ranges):
         self.meter.issued(segment: ranges.total)
-        waiting.succeed(Self.message(ranges, isBatch: waiting.count != nil))
+        waiting.succeed(ranges, Self.message(ranges, isBatch: waiting.count != nil))
       case .failure(let error): waiting.fail(error)
       }
     }
@@ -79,9 +87,13 @@ extension IDMethods {
     let reply: RPCReply
     let deadline: NIODeadline
     let count: Int64?
+    private let key: [UInt8]?
+    private let keys: RequestKeys
     private let state = Mutex(State.unarmed)
 
-    init(reply: RPCReply, deadline: NIODeadline, count: Int64?) {
+    init(reply: RPCReply, deadline: NIODeadline, count: Int64?, key: [UInt8]?, keys: RequestKeys) {
+      self.key = key
+      self.keys = keys
       self.reply = reply
       self.deadline = deadline
       self.count = count
@@ -108,13 +120,15 @@ extension IDMethods {
       if isCancelled { giveUp() }
     }
 
-    func succeed(_ message: [UInt8]) {
+    func succeed(_ ranges: [IDRange], _ message: [UInt8]) {
       self.disarm()
+      self.keys.succeed(self.key, ranges, message: message)
       self.reply.succeed(message)
     }
 
     func fail(_ error: IDError) {
       self.disarm()
+      self.keys.fail(self.key, RPCStatus(error))
       self.reply.fail(RPCStatus(error))
     }
 
@@ -167,21 +181,33 @@ extension IDMethods {
   ///   - count: the size of a batch, nil for one id.
   ///   - taken: what the batch has already; lost as a gap if the rest does not come.
   func waitForClock(_ call: borrowing RPCCall, count: Int64?, taken: [IDRange] = []) -> RPCOutcome {
-    let reply = call.answerLater()
+    self.waitForClock(call, call.answerLater(), count: count, taken: taken, key: nil)
+  }
+
+  /// The same with the call's reply taken already, and the key that its answer is kept under.
+  func waitForClock(
+    _ call: borrowing RPCCall, _ reply: RPCReply, count: Int64?, taken: [IDRange] = [], key: [UInt8]?
+  ) -> RPCOutcome {
     let waiter = ClockQueue.Call(
       schedule: { time, body in _ = reply.eventLoop.scheduleTask(deadline: time, body) },
       answer: { result in
         switch result {
         case .success(let ranges):
           self.meter.issued(snowflake: ranges.total)
-          reply.succeed(Self.message(ranges, isBatch: count != nil))
-        case .failure(let error): reply.fail(RPCStatus(error))
+          let message = Self.message(ranges, isBatch: count != nil)
+          self.keys.succeed(key, ranges, message: message)
+          reply.succeed(message)
+        case .failure(let error):
+          self.keys.fail(key, RPCStatus(error))
+          reply.fail(RPCStatus(error))
         }
       })
     if let id = self.clockQueue.enqueue(waiter, count: count, taken: taken, deadline: self.patience(call)) {
       reply.onCancel { self.clockQueue.cancel(id) }
     } else {
-      reply.fail(RPCStatus(.resourceExhausted, "\(self.limits.maximumWaiters) calls wait for the clock already"))
+      let status = RPCStatus(.resourceExhausted, "\(self.limits.maximumWaiters) calls wait for the clock already")
+      self.keys.fail(key, status)
+      reply.fail(status)
     }
     return .later
   }

@@ -41,6 +41,7 @@ package final class IDMethods: Sendable {
   let limits: Limits
   let meter: any Meter
   let clockQueue: ClockQueue
+  let keys = RequestKeys()
 
   /// Creates the methods.
   package init(
@@ -139,6 +140,7 @@ package final class IDMethods: Sendable {
       return .failure(
         RPCStatus(.invalidArgument, "count is \(count); a batch has 1 to \(self.limits.maximumBatch) ids"))
     }
+    if !fields.requestKey.isEmpty { return self.keyedBatch(call, fields, count: count) }
     if fields.mode == .snowflake { return self.snowflakeBatch(call, count: count, &response) }
     do throws(IDError) {
       let tag = try Self.tag(fields)
@@ -154,9 +156,42 @@ package final class IDMethods: Sendable {
     }
   }
 
+  /// A batch whose retry gets the same ids.
+  @inline(never)
+  private func keyedBatch(_ call: borrowing RPCCall, _ fields: RequestFields, count: Int64) -> RPCOutcome {
+    let key = Array(fields.requestKey)
+    guard key.count <= RequestKeys.Machine.longestKey else {
+      return .failure(
+        RPCStatus(
+          .invalidArgument,
+          "request_key has \(key.count) bytes, at most \(RequestKeys.Machine.longestKey) are allowed"))
+    }
+    let tag: Tag?
+    do throws(IDError) { tag = fields.mode == .snowflake ? nil : try Self.tag(fields) } catch {
+      return .failure(RPCStatus(error))
+    }
+    let reply = call.answerLater()
+    switch self.keys.begin(key, .init(mode: fields.mode, tag: tag, count: count), reply: reply) {
+    case .first:
+      guard let tag else { return self.waitForClock(call, reply, count: count, key: key) }
+      return self.waitForSegment(call, reply, tag: tag, count: count, key: key)
+    case .again(let ranges): reply.succeed(Self.message(ranges, isBatch: true))
+    case .waits: break
+    case .conflict:
+      reply.fail(
+        RPCStatus(.invalidArgument, "request_key was used with another mode, tag or count; take a new key"))
+    case .full:
+      reply.fail(
+        RPCStatus(
+          .resourceExhausted,
+          "this node remembers as many request keys as it can; call without one, later, or another node"))
+    }
+    return .later
+  }
+
   // MARK: - Bad requests
 
-  private static func tag(_ fields: RequestFields) throws(IDError) -> Tag {
+  static func tag(_ fields: RequestFields) throws(IDError) -> Tag {
     fields.tag.isEmpty ? .default : try Tag(fields.tagText)
   }
 

@@ -9,7 +9,7 @@ package struct RequestFields {
     case id = 1
     /// `mid.v1.GenerateIDRequest`: mode and tag.
     case generateID = 2
-    /// `mid.v1.GenerateBatchRequest`: mode, tag and count.
+    /// `mid.v1.GenerateBatchRequest`: mode, tag, count and request key.
     case generateBatch = 3
   }
 
@@ -29,11 +29,14 @@ package struct RequestFields {
   /// The mode.
   package private(set) var mode = Mode.other
 
-  // SAFETY: both slices are of the bytes handed to the initialiser, whose caller keeps them alive while this is used.
+  // SAFETY: the slices are of the bytes handed to the initialiser, whose caller keeps them alive while this is used.
   /// The mode's bytes, UTF-8.
   package private(set) var modeBytes = UnsafeRawBufferPointer(start: nil, count: 0)
   /// The tag's bytes, UTF-8. Empty means the tag `default`.
   package private(set) var tag = UnsafeRawBufferPointer(start: nil, count: 0)
+
+  /// The request key's bytes; empty for none.
+  package private(set) var requestKey = UnsafeRawBufferPointer(start: nil, count: 0)
 
   /// How many ids; 0 where the message does not say.
   package private(set) var count: UInt32 = 0
@@ -52,6 +55,7 @@ package struct RequestFields {
         self.modeBytes = slice
       case (2, .lengthDelimited) where kind.rawValue >= 2: self.tag = try reader.textSlice()
       case (3, .varint) where kind.rawValue >= 3: self.count = UInt32(truncatingIfNeeded: try reader.varint())
+      case (4, .lengthDelimited) where kind.rawValue >= 3: self.requestKey = try reader.slice()
       default: try reader.skip(tag)
       }
     }
