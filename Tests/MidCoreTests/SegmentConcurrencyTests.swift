@@ -23,7 +23,9 @@ private final class CountingLoader: Sendable {
 struct SegmentConcurrencyTests {
   private func generator(step: Int64, gap: Int64) throws -> (SegmentGenerator, CountingLoader) {
     let loader = CountingLoader()
-    let generator = try SegmentGenerator(tag: .default, step: step) { loader.load($0, gap: gap) }
+    let generator = try SegmentGenerator(tag: .default, step: step, clock: ManualClock(wallMilliseconds: 0)) {
+      loader.load($0, gap: gap)
+    }
     loader.generator.withLock { $0 = generator }
     return (generator, loader)
   }

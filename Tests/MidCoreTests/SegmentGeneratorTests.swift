@@ -88,12 +88,16 @@ struct SegmentGeneratorTests {
   @Test("refuses a range below what an earlier generator of the tag had received")
   func highWater() throws {
     let loads = Loads()
-    let generator = try SegmentGenerator(tag: .default, step: 10, highWater: 101) { _ in loads.add() }
+    let generator = try SegmentGenerator(
+      tag: .default, step: 10, highWater: 101, clock: ManualClock(wallMilliseconds: 0)
+    ) { _ in loads.add() }
     generator.prefetch()
     _ = generator.loaded(IDRange(start: 100, count: 10))
     #expect(generator.next() == nil)
     #expect(generator.snapshot.lastError?.code == .wentBackwards)
-    let other = try SegmentGenerator(tag: .default, step: 10, highWater: 101) { _ in loads.add() }
+    let other = try SegmentGenerator(tag: .default, step: 10, highWater: 101, clock: ManualClock(wallMilliseconds: 0)) {
+      _ in loads.add()
+    }
     other.prefetch()
     _ = other.loaded(IDRange(start: 101, count: 10))
     #expect(other.next() == 101)
@@ -161,11 +165,11 @@ struct SegmentGeneratorTests {
   func step() throws {
     let tag = try SegmentHarness(step: 10)
     tag.generator.prefetch()
-    tag.generator.setStep(50)
+    tag.generator.update(step: 50, next: 1)
     tag.load(1, 10)
     _ = tag.generator.next()
     #expect(tag.loads == [10, 50])
-    tag.generator.setStep(0)
+    tag.generator.update(step: 0, next: 1)
     #expect(tag.generator.snapshot.step == 1)
   }
 

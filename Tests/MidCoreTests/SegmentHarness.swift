@@ -15,10 +15,13 @@ final class SegmentHarness: Sendable {
 
   private let seen: Mutex<Seen>
   let generator: SegmentGenerator
+  let clock: ManualClock
 
   init(step: Int64 = 10, stride: Int64 = 1, settings: SegmentSettings = SegmentSettings()) throws {
     let box = LoadBox()
-    self.generator = try SegmentGenerator(tag: .default, step: step, stride: stride, settings: settings) {
+    let clock = ManualClock(wallMilliseconds: 0)
+    self.clock = clock
+    self.generator = try SegmentGenerator(tag: .default, step: step, stride: stride, settings: settings, clock: clock) {
       box.append($0)
     }
     self.box = box

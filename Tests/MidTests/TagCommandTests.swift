@@ -30,6 +30,11 @@ struct TagCommandTests {
     return try await captured { try await command.run(into: &$0) }
   }
 
+  private func advance(_ arguments: [String]) async throws -> (text: String, error: (any Error)?) {
+    let command = try TagAdvanceCommand.parse(arguments)
+    return try await captured { try await command.run(into: &$0) }
+  }
+
   @Test func `tags are created, listed and moved forward`() async throws {
     try await self.withStore { url, _ in
       #expect(
@@ -77,6 +82,47 @@ struct TagCommandTests {
       let backwards = try #require(await self.set(["orders", "--next", "499", "--store", url]).error)
       #expect("\(backwards)".hasPrefix("wentBackwards: "))
     }
+  }
+
+  @Test func `advance moves forward only, and says so`() async throws {
+    try await self.withStore { url, _ in
+      _ = try await self.create(["orders", "--first", "500", "--store", url])
+      #expect(
+        try await self.advance(["orders", "--past", "498", "--store", url]).text
+          == "tag orders: unchanged, it stands higher: next id 500\n")
+      #expect(try await self.advance(["orders", "--past", "499", "--store", url]).text == "tag orders: next id 500\n")
+      #expect(
+        try await self.advance(["orders", "--past", "7000", "--store", url]).text == "tag orders: next id 7001\n")
+      let unknown = try #require(await self.advance(["nope", "--past", "5", "--store", url]).error)
+      #expect("\(unknown)".hasPrefix("unknownTag: "))
+    }
+  }
+
+  @Test func `the live table is what the metrics of a server say`() {
+    let page = MetricsPage(
+      """
+      HTTP/1.1 200 OK
+
+      # HELP mid_segment_ids_left Ids
+      mid_segment_ids_left{buffer="serving",tag="a\\"b"} 9995
+      mid_segment_ids_left{tag="a\\"b",buffer="standby"} 1e+06
+      mid_segment_waiters{tag="a\\"b"} 0
+      mid_segment_size{tag="a\\"b",reason="faster"} 20000
+      mid_segment_ids_per_second{tag="a\\"b",window="now"} 12.34
+      mid_segment_ids_per_second{tag="a\\"b",window="hour"} 1
+      mid_segment_dry_seconds{tag="a\\"b",buffer="serving"} 5
+      mid_segment_dry_seconds{tag="a\\"b",buffer="all"} 81.9
+      broken{tag="x" 5
+      other 7
+      """)
+    let table = LiveTagTable(page)
+    #expect(table.lines.count == 2)
+    #expect(
+      table.lines[1].split(separator: " ") == [
+        #"a"b"#, "9995", "1000000", "0", "20000", "faster", "12.3", "1.0", "81", "s",
+      ])
+    #expect(table.json.contains(#""name": "a\"b", "serving": 9995"#))
+    #expect(LiveTagTable(MetricsPage("")).json == "[]")
   }
 
   @Test func `list and set do not make a store that is missing`() async throws {

@@ -14,7 +14,9 @@ final class InstantLoader: Sendable {
 
   static func segment(step: Int64) throws(IDError) -> SegmentGenerator {
     let loader = InstantLoader()
-    let generator = try SegmentGenerator(tag: .default, step: step) { loader.load($0) }
+    let generator = try SegmentGenerator(
+      tag: .default, step: step, settings: SegmentSettings(outage: .zero), clock: SystemClock()
+    ) { loader.load($0) }
     loader.generator.withLock { $0 = generator }
     generator.prefetch()
     return generator

@@ -20,10 +20,9 @@ extension SegmentGenerator {
     }
     let (answer, action) = self.machine.withLock { machine -> (Answer, Machine.Action) in
       if let (ranges, action) = self.takeAll(count, machine: &machine) { return (.now(.success(ranges)), action) }
-      let (result, action) = machine.wait(for: count, reply: completion)
-      switch result {
-      case .success(let id): return (.later(id), action)
-      case .failure(let error): return (.now(.failure(error)), action)
+      switch machine.wait(for: count, reply: completion) {
+      case .success(let id): return (.later(id), Machine.Action(load: self.loadIfDue(&machine)))
+      case .failure(let error): return (.now(.failure(error)), Machine.Action())
       }
     }
     self.perform(action)
@@ -53,9 +52,9 @@ extension SegmentGenerator {
       guard left + machine.standbyCount >= count else { return nil }
       let (isDrained, rest) = self.drain(exactly: left)
       guard isDrained else { continue }
-      let (ranges, action) = machine.take(count, rest: rest)
-      self.install(action.publish)
-      return (ranges, action)
+      let (ranges, publication) = machine.take(count, rest: rest)
+      self.install(publication)
+      return (ranges, Machine.Action(load: self.loadIfDue(&machine)))
     }
   }
 
@@ -73,14 +72,47 @@ extension SegmentGenerator {
 
   /// Asks for the first range before anyone wants one. Does nothing where something is cached or on its way.
   public func prefetch() {
-    self.perform(self.machine.withLock { $0.prefetch() })
+    self.perform(self.machine.withLock { Machine.Action(load: self.loadIfDue(&$0)) })
+  }
+
+  /// Measures how fast ids are used, and asks for more where what is cached would not last through an outage of
+  /// ``SegmentSettings/outage``. Call it every 10 s or so, at most ``SegmentSizing/slack`` apart.
+  public func sample() {
+    let now = self.clock.monotonicNanoseconds()
+    self.perform(
+      self.machine.withLock { machine in
+        machine.sample(servingLeft: self.servingLeft, now: now)
+        return Machine.Action(load: self.loadIfDue(&machine))
+      })
+  }
+
+  /// Takes out all that is cached, so that a tag that nobody uses holds nothing. Calls that come meanwhile wait until
+  /// ``gaveBack(to:)``, which has to follow unless the answer is empty.
+  ///
+  /// - Returns: The ids that nobody will get, in ascending order, neighbours joined: to be given back to the store, the
+  ///   last first. Empty where there is nothing, a load is under way or somebody waits.
+  public func release() -> [IDRange] {
+    self.machine.withLock { $0.release { self.swap(upTo: .max) } }
+  }
+
+  /// Ends what ``release()`` has begun.
+  ///
+  /// - Parameter start: Where the store's next range may start again, the first id that it took back; nil where it took
+  ///   nothing back.
+  public func gaveBack(to start: Int64?) {
+    self.perform(
+      self.machine.withLock { machine in
+        machine.gaveBack(to: start)
+        // Only for those who came meanwhile: the tag is idle.
+        return Machine.Action(load: machine.waiters.isEmpty ? nil : self.loadIfDue(&machine))
+      })
   }
 
   /// Takes in the range that the load under way has brought: waiters first, in order, then everyone.
   ///
   /// Ids below 1 are skipped. A range that starts below the end of an earlier one is refused: the table went backwards.
   /// Those who wait then fail with ``IDError/Code/wentBackwards``, and so does everyone once the ids cached before are
-  /// used up, as nothing more is loaded. It stays so for this generator's life; an operator has to raise the tag's row.
+  /// used up, as nothing more is loaded until an operator has raised the tag's row; see ``update(step:next:)``.
   ///
   /// - Returns: The range itself where this generator was closed or removed meanwhile, to be given back to the store.
   @discardableResult
@@ -90,14 +122,16 @@ extension SegmentGenerator {
       while true {
         let left = self.servingLeft
         guard machine.canServe(servingLeft: left) else {
-          let action = machine.distribute(rest: nil, isServingEmpty: left == 0)
+          var action = machine.distribute(rest: nil, isServingEmpty: left == 0)
           self.install(action.publish)
+          action.load = self.loadIfDue(&machine)
           return action
         }
         let (isDrained, rest) = self.drain(exactly: left)
         guard isDrained else { continue }
-        let action = machine.distribute(rest: rest, isServingEmpty: true)
+        var action = machine.distribute(rest: rest, isServingEmpty: true)
         self.install(action.publish)
+        action.load = self.loadIfDue(&machine)
         return action
       }
     }
@@ -120,12 +154,18 @@ extension SegmentGenerator {
 
   /// Ends the pause after a failed load: `onLoadNeeded` is called with the load to do now.
   public func retry() {
-    self.perform(self.machine.withLock { $0.retry() })
+    let now = self.clock.monotonicNanoseconds()
+    self.perform(self.machine.withLock { $0.retry(servingLeft: self.servingLeft, now: now) })
   }
 
-  /// The table's step has changed; loads take at least that many from the next one on. Below 1 counts as 1.
-  public func setStep(_ step: Int64) {
-    self.machine.withLock { $0.setStep(step) }
+  /// The tag's row was read again.
+  ///
+  /// - Parameters:
+  ///   - step: Loads take at least that many from the next one on. Below 1 counts as 1.
+  ///   - next: The first id that the row would hand out. Where ranges are refused because the table went backwards, and
+  ///     this is not below what was received before, they are taken again.
+  public func update(step: Int64, next: Int64) {
+    self.machine.withLock { $0.update(step: step, next: next) }
   }
 
   /// Stops for good: waiters and later calls fail with ``IDError/Code/notReady``.
@@ -144,7 +184,8 @@ extension SegmentGenerator {
 
   /// The state as numbers. Takes the lock for a moment.
   public var snapshot: SegmentSnapshot {
-    self.machine.withLock { $0.snapshot(servingLeft: self.servingLeft) }
+    let now = self.clock.monotonicNanoseconds()
+    return self.machine.withLock { $0.snapshot(servingLeft: self.servingLeft, now: now) }
   }
 
   private func stop(_ reason: IDError) -> [IDRange] {

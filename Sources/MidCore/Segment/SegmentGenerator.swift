@@ -47,6 +47,7 @@ public final class SegmentGenerator: Sendable {
   /// The first value of `next` from which on the next load is due; `Int64.max` once somebody has seen to it.
   @usableFromInline let loadMark = Atomic<Int64>(.max)
   let machine: Mutex<Machine>
+  let clock: any TimeSource
   let onLoadNeeded: @Sendable (SegmentLoad) -> Void
 
   /// Creates a generator that has nothing yet; it asks for its first range at the first call, or at ``prefetch()``.
@@ -58,17 +59,19 @@ public final class SegmentGenerator: Sendable {
   ///   - settings: Limits.
   ///   - highWater: The end of what an earlier generator of this tag had received, or nil: a range that starts below it
   ///     is refused, as if this one had received it.
+  ///   - clock: By which the rate of use is measured; only its monotonic side is read, and only off the hot path.
   ///   - onLoadNeeded: Starts a load. Called on the thread of a caller, outside the lock; must not block.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason.
   public init(
     tag: Tag, step: Int64, stride: Int64 = 1, settings: SegmentSettings = SegmentSettings(), highWater: Int64? = nil,
-    onLoadNeeded: @escaping @Sendable (SegmentLoad) -> Void
+    clock: any TimeSource, onLoadNeeded: @escaping @Sendable (SegmentLoad) -> Void
   ) throws(IDError) {
     try settings.validate()
     guard stride >= 1 else { throw IDError(.invalidArgument, "segment: ids lie 1 or more apart, not \(stride)") }
     self.tag = tag
     self.stride = stride
     self.machine = Mutex(Machine(tag: tag, step: step, stride: stride, settings: settings, highWater: highWater))
+    self.clock = clock
     self.onLoadNeeded = onLoadNeeded
   }
 
@@ -138,7 +141,11 @@ public final class SegmentGenerator: Sendable {
     guard following >= mark, mark != .max,
       self.loadMark.compareExchange(expected: mark, desired: .max, ordering: .relaxed).exchanged
     else { return }
-    self.perform(self.machine.withLock { $0.passed(mark: mark) })
+    self.perform(
+      self.machine.withLock { machine in
+        machine.passed(mark: mark)
+        return Machine.Action(load: self.loadIfDue(&machine))
+      })
   }
 
   /// Tries again under the lock, where nobody else installs ranges, and goes over to standby.
@@ -147,9 +154,9 @@ public final class SegmentGenerator: Sendable {
     let (range, action) = self.machine.withLock { machine -> (IDRange?, Machine.Action) in
       // Not `markPassed` under the lock: it would lock again. Crossing the mark here is noticed by the next call.
       if let range = self.swap(upTo: count) { return (range, Machine.Action()) }
-      guard let (range, action) = machine.takeSome(upTo: count) else { return (nil, Machine.Action()) }
-      self.install(action.publish)
-      return (range, action)
+      guard let (range, publication) = machine.takeSome(upTo: count) else { return (nil, Machine.Action()) }
+      self.install(publication)
+      return (range, Machine.Action(load: self.loadIfDue(&machine)))
     }
     self.perform(action)
     return range
@@ -213,6 +220,11 @@ extension SegmentGenerator {
     self.loadMark.store(publication.mark, ordering: .releasing)
     self.nextValue.store(publication.range.start, ordering: .releasing)
     self.limit.store(publication.range.end, ordering: .releasing)
+  }
+
+  /// The load to start, if one is due. Under the lock, after a range was installed.
+  func loadIfDue(_ machine: inout Machine) -> SegmentLoad? {
+    machine.loadIfDue(servingLeft: self.servingLeft) { self.clock.monotonicNanoseconds() }
   }
 
   /// Does what the rules said, after the lock was left.

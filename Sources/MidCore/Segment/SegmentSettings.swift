@@ -5,22 +5,35 @@ public struct SegmentSettings: Sendable, Hashable {
   /// How many callers may wait for a load at a time, 0 to 1,000,000, 10,000 by default. One more is
   /// ``IDError/Code/overloaded``.
   public var maximumWaiters: Int
-  /// The most ids that waiters can make one load ask for, 1 or more, 1,000,000 by default. A larger step wins, and so
-  /// does a single larger batch.
+  /// The most ids that one load asks for, 1 or more, 1,000,000 by default. A larger step wins, and so does a single
+  /// larger batch.
   public var maximumLoad: Int64
+  /// How long a load is to last at the measured rate: above zero, up to a day, 15 minutes by default. Zero is allowed as
+  /// well: loads are of the table's step then, whatever the rate.
+  public var target: Duration
+  /// For how long the store may be away without a call noticing, at the average rate of the last hour: zero up to a day,
+  /// 10 minutes by default. More loads than the two are kept at hand where these do not last as long, up to
+  /// ``maximumStandby``.
+  public var outage: Duration
   /// The longest pause after the first failed load; doubled with each further one. 100 ms by default.
   public var firstRetryDelay: Duration
   /// The longest pause between failed loads, 2 s by default.
   public var maximumRetryDelay: Duration
 
+  /// The most ranges that are kept in standby.
+  public static let maximumStandby = 1000
+
   /// Creates settings.
   public init(
     loadAfterPercent: Int64 = 10, maximumWaiters: Int = 10_000, maximumLoad: Int64 = 1_000_000,
+    target: Duration = .seconds(900), outage: Duration = .seconds(600),
     firstRetryDelay: Duration = .milliseconds(100), maximumRetryDelay: Duration = .seconds(2)
   ) {
     self.loadAfterPercent = loadAfterPercent
     self.maximumWaiters = maximumWaiters
     self.maximumLoad = maximumLoad
+    self.target = target
+    self.outage = outage
     self.firstRetryDelay = firstRetryDelay
     self.maximumRetryDelay = maximumRetryDelay
   }
@@ -37,6 +50,9 @@ public struct SegmentSettings: Sendable, Hashable {
       reasons.append("0 to 1000000 callers may wait, not \(self.maximumWaiters)")
     }
     if self.maximumLoad < 1 { reasons.append("a load has at least 1 id, not \(self.maximumLoad)") }
+    let day = Duration.zero...Duration.seconds(86_400)
+    if !day.contains(self.target) { reasons.append("a load is to last for at most a day, not \(self.target)") }
+    if !day.contains(self.outage) { reasons.append("an outage to be borne lasts at most a day, not \(self.outage)") }
     if self.firstRetryDelay < .zero || self.maximumRetryDelay < self.firstRetryDelay {
       reasons.append("retry delays are not negative, and the first is not longer than the longest")
     }
@@ -74,4 +90,27 @@ public struct SegmentSnapshot: Sendable, Hashable {
   public var highWater: Int64?
   /// The step that loads take at least.
   public var step: Int64 = 0
+  /// How many ids the next load takes, before waiters.
+  public var size: Int64 = 0
+  /// Why that changed last.
+  public var sizeReason = SegmentSizeReason.start
+  /// How often it has changed since the start.
+  public var sizeChanges: UInt64 = 0
+  /// Ids a second now, over some seconds up to one load.
+  public var rate = 0.0
+  /// Ids a second, on average over the last hour.
+  public var averageRate = 0.0
+  /// Ids used since the start.
+  public var used: Int64 = 0
+  /// How long nothing was used.
+  public var idle: Duration = .zero
+
+  /// After how many seconds the serving range is used up at the present rate; nil where nothing is used.
+  public var servingSeconds: Double? { self.rate > 0 ? Double(self.servingLeft) / self.rate : nil }
+
+  /// After how many seconds serving and standby are used up at the present rate, if nothing more is loaded; nil where
+  /// nothing is used.
+  public var secondsLeft: Double? {
+    self.rate > 0 ? Double(self.servingLeft + self.standbyLeft) / self.rate : nil
+  }
 }

@@ -38,7 +38,11 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     case stopped(IDError)
   }
 
-  private enum LoadState: Sendable { case idle, underWay, waitsForRetry }
+  private enum LoadState: Sendable {
+    case idle, underWay, waitsForRetry
+    /// What was cached goes back to the store: nothing is loaded before that has ended.
+    case givingBack
+  }
 
   private struct Buffer: Sendable {
     /// As it was loaded: what the mark is measured by.
@@ -58,10 +62,15 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   private var publishedMark: Int64?
   /// Whether the serving range is used far enough, or there is none.
   private var isLoadDue = true
+  /// Whether what was cached went back, and nobody has asked since.
+  private var isAtRest = false
   private var highWater: Int64?
   private var failures = 0
   private var lastError: IDError?
   private var loads: UInt64 = 0
+  private var sizing: SegmentSizing
+  /// How many ids have arrived and were not given back.
+  private var received: Int64 = 0
 
   init(tag: Tag, step: Int64, stride: Int64, settings: SegmentSettings, highWater: Int64? = nil) {
     self.highWater = highWater
@@ -69,6 +78,7 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     self.step = max(1, step)
     self.stride = stride
     self.settings = settings
+    self.sizing = SegmentSizing(step: max(1, step))
   }
 
   // MARK: Calls
@@ -76,33 +86,33 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   /// Takes `count` ids out of the drained rest of the serving range, then out of standby, and publishes what is next.
   ///
   /// - Precondition: The rest holds fewer than `count` ids, and with standby at least as many.
-  mutating func take(_ count: Int64, rest: IDRange?) -> (ranges: [IDRange], action: Action) {
+  mutating func take(_ count: Int64, rest: IDRange?) -> (ranges: [IDRange], publication: Publication?) {
     var ranges: [IDRange] = rest.map { [$0] } ?? []
     ranges += self.takeStandby(count - (rest?.count ?? 0))
-    return (ranges, Action(publish: self.publication(), load: self.loadIfDue()))
+    return (ranges, self.publication())
   }
 
   /// Takes up to `count` ids out of the first standby range.
   ///
   /// - Precondition: The serving range is used up.
-  mutating func takeSome(upTo count: Int64) -> (range: IDRange, action: Action)? {
+  mutating func takeSome(upTo count: Int64) -> (range: IDRange, publication: Publication?)? {
     guard let first = self.standby.first else { return nil }
     let taken = self.takeStandby(min(count, first.rest.count))
-    return taken.first.map { ($0, Action(publish: self.publication(), load: self.loadIfDue())) }
+    return taken.first.map { ($0, self.publication()) }
   }
 
   /// Queues a call for more ids than there are.
-  mutating func wait(for count: Int64, reply: Reply) -> (result: Result<WaiterID, IDError>, action: Action) {
+  mutating func wait(for count: Int64, reply: Reply) -> Result<WaiterID, IDError> {
     switch self.phase {
-    case .refusing(let error), .stopped(let error): return (.failure(error), Action())
+    case .refusing(let error), .stopped(let error): return .failure(error)
     case .active: break
     }
     guard self.waiters.count < self.settings.maximumWaiters else {
       let text = "\(self.waiters.count) callers wait for ids of tag '\(self.tag)' already, the most allowed"
-      return (.failure(IDError(.overloaded, text)), Action())
+      return .failure(IDError(.overloaded, text))
     }
-    let id = self.waiters.append(.init(count: count, reply: reply))
-    return (.success(id), Action(load: self.loadIfDue()))
+    self.isAtRest = false
+    return .success(self.waiters.append(.init(count: count, reply: reply)))
   }
 
   /// The call's deadline has come. Answers nothing where it was answered already.
@@ -126,14 +136,35 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   // MARK: Loads
 
   /// An id at or past `mark` was taken. A mark of an earlier range is ignored.
-  mutating func passed(mark: Int64) -> Action {
-    guard mark == self.publishedMark else { return Action() }
-    self.isLoadDue = true
-    return Action(load: self.loadIfDue())
+  mutating func passed(mark: Int64) {
+    if mark == self.publishedMark { self.isLoadDue = true }
   }
 
-  /// Asks for the first range before anyone wants one.
-  mutating func prefetch() -> Action { Action(load: self.loadIfDue()) }
+  /// The load to start now, or nil where none is due or one is under way. Has to follow whatever takes ids, lets calls
+  /// wait or brings a range.
+  ///
+  /// - Parameters:
+  ///   - servingLeft: How many ids are left in the serving range.
+  ///   - now: Reads a clock in nanoseconds; only where a load is due.
+  mutating func loadIfDue(servingLeft: Int64, now: () -> UInt64) -> SegmentLoad? {
+    guard case .active = self.phase, self.loadState == .idle else { return nil }
+    guard !self.waiters.isEmpty || self.isShort(servingLeft) else { return nil }
+    return self.startLoad(servingLeft: servingLeft, now: now())
+  }
+
+  /// Whether more should be at hand, whether or not anybody waits.
+  private func isShort(_ servingLeft: Int64) -> Bool {
+    if self.isAtRest { return false }
+    if self.isLoadDue && self.standby.isEmpty { return true }
+    return servingLeft + self.standbyCount < self.sizing.reserve && self.standby.count < SegmentSettings.maximumStandby
+  }
+
+  /// Measures how fast ids are used. Call it every few seconds, followed by ``loadIfDue(servingLeft:now:)``.
+  mutating func sample(servingLeft: Int64, now: UInt64) {
+    self.sizing.record(total: self.used(servingLeft), now: now, settings: self.settings)
+  }
+
+  private func used(_ servingLeft: Int64) -> Int64 { self.received - servingLeft - self.standbyCount }
 
   /// Looks at a range that arrived and keeps it; ``distribute(rest:isServingEmpty:)`` has to follow where it answers nil.
   mutating func admit(_ range: IDRange) -> Action? {
@@ -155,6 +186,7 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
       start: range.start + skipped * self.stride, count: range.count - skipped, stride: self.stride)
     self.standby.append(Buffer(whole: usable, rest: usable))
     self.standbyCount += usable.count
+    self.received += usable.count
     return nil
   }
 
@@ -182,7 +214,6 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
       action.answers.append((waiter.reply, .success(ranges)))
     }
     if isServingEmpty { action.publish = self.publication() }
-    action.load = self.loadIfDue()
     return action
   }
 
@@ -208,15 +239,22 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   }
 
   /// The pause is over: the load to do now, sized for those who wait by now.
-  mutating func retry() -> Action {
+  mutating func retry(servingLeft: Int64, now: UInt64) -> Action {
     guard self.loadState == .waitsForRetry else { return Action() }
     self.loadState = .idle
     guard case .active = self.phase else { return Action() }
-    return Action(load: self.startLoad())
+    return Action(load: self.startLoad(servingLeft: servingLeft, now: now))
   }
 
-  /// The table's step has changed; it counts from the next load on.
-  mutating func setStep(_ step: Int64) { self.step = max(1, step) }
+  /// The tag's row was read: its step counts from the next load on, and ranges that were refused are asked for again
+  /// once the row stands high enough.
+  mutating func update(step: Int64, next: Int64) {
+    self.step = max(1, step)
+    if case .refusing = self.phase, next >= max(1, self.highWater ?? 1) {
+      self.phase = .active
+      self.lastError = nil
+    }
+  }
 
   // MARK: The end
 
@@ -225,6 +263,33 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   /// - Returns: What was not used, in ascending order, neighbours joined.
   mutating func stop(_ reason: IDError, rest: IDRange?) -> (tails: [IDRange], action: Action) {
     self.phase = .stopped(reason)
+    return (self.takeTails(rest), Action(answers: self.failAll(with: reason)))
+  }
+
+  /// Takes out all that is cached, to be given back; ``gaveBack(to:)`` has to follow. Nothing where a load is under way
+  /// or somebody waits: the tag is in use.
+  ///
+  /// - Parameter rest: Takes what is left of the serving range.
+  mutating func release(rest: () -> IDRange?) -> [IDRange] {
+    guard self.loadState == .idle, self.waiters.isEmpty, case .active = self.phase else { return [] }
+    let tails = self.takeTails(rest())
+    guard !tails.isEmpty else { return [] }
+    self.loadState = .givingBack
+    self.isAtRest = true
+    self.isLoadDue = true
+    self.publishedMark = nil
+    return tails
+  }
+
+  /// What was released is back in the store from `start` on, so ranges may start there again; nil where nothing is.
+  mutating func gaveBack(to start: Int64?) {
+    guard self.loadState == .givingBack else { return }
+    self.loadState = .idle
+    if let start { self.highWater = start }
+  }
+
+  /// All that is cached, in ascending order, neighbours joined.
+  private mutating func takeTails(_ rest: IDRange?) -> [IDRange] {
     var tails: [IDRange] = []
     for range in (rest.map { [$0] } ?? []) + self.standby.map(\.rest) where !range.isEmpty {
       if let last = tails.last, last.end == range.start {
@@ -235,15 +300,20 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     }
     self.standby = []
     self.standbyCount = 0
-    return (tails, Action(answers: self.failAll(with: reason)))
+    self.received -= tails.reduce(0) { $0 + $1.count }
+    return tails
   }
 
   /// The state as numbers.
-  func snapshot(servingLeft: Int64) -> SegmentSnapshot {
-    SegmentSnapshot(
+  func snapshot(servingLeft: Int64, now: UInt64) -> SegmentSnapshot {
+    let used = self.used(servingLeft)
+    return SegmentSnapshot(
       servingLeft: servingLeft, standbyLeft: self.standbyCount, waiters: self.waiters.count,
       waitingIDs: self.waiters.idCount, isLoading: self.loadState != .idle, loads: self.loads,
-      failures: self.failures, lastError: self.lastError, highWater: self.highWater, step: self.step)
+      failures: self.failures, lastError: self.lastError, highWater: self.highWater, step: self.step,
+      size: max(self.sizing.size, self.step), sizeReason: self.sizing.reason, sizeChanges: self.sizing.changes,
+      rate: self.sizing.rate(total: used, now: now), averageRate: self.sizing.average, used: used,
+      idle: self.sizing.idle(now: now))
   }
 }
 
@@ -262,7 +332,7 @@ extension SegmentStateMachine {
     if let highWater = self.highWater, range.start < highWater {
       let text =
         "the store answered ids from \(range.start) on for tag '\(self.tag)', but ids below \(highWater) were received "
-        + "before: the table went backwards. Raise the tag's next id to \(highWater) or above, then restart this node"
+        + "before: the table went backwards. Move it on: mid tag advance \(self.tag) --past \(highWater - 1)"
       return IDError(.wentBackwards, text)
     }
     if range.isEmpty || range.stride != self.stride {
@@ -274,7 +344,7 @@ extension SegmentStateMachine {
     if range.end - range.stride < 1 {
       let text =
         "the store answered ids from \(range.start) on for tag '\(self.tag)'. Ids start at 1: "
-        + "raise the tag's next id, then restart this node"
+        + "move it on: mid tag advance \(self.tag) --past 0"
       return IDError(.storeRejected, text)
     }
     return nil
@@ -317,16 +387,12 @@ extension SegmentStateMachine {
     return Publication(range: buffer.rest, mark: self.publishedMark ?? Int64.max)
   }
 
-  private mutating func loadIfDue() -> SegmentLoad? {
-    guard case .active = self.phase, self.loadState == .idle else { return nil }
-    guard !self.waiters.isEmpty || (self.isLoadDue && self.standby.isEmpty) else { return nil }
-    return self.startLoad()
-  }
-
-  /// The step, or more where that many are waited for. A single batch is covered whatever the limit.
-  private mutating func startLoad() -> SegmentLoad {
+  /// What the rate asks for, or more where that many are waited for. A single batch is covered whatever the limit.
+  private mutating func startLoad(servingLeft: Int64, now: UInt64) -> SegmentLoad {
     self.loadState = .underWay
+    let size = self.sizing.next(
+      total: self.used(servingLeft), now: now, step: self.step, settings: self.settings)
     let most = max(self.settings.maximumLoad, self.waiters.first?.count ?? 0)
-    return SegmentLoad(tag: self.tag, count: max(self.step, min(self.waiters.idCount, most)))
+    return SegmentLoad(tag: self.tag, count: max(size, min(self.waiters.idCount, most)))
   }
 }

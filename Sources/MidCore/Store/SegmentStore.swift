@@ -7,6 +7,9 @@ public struct TagRecord: Sendable, Hashable {
   /// How many ids a load takes at least, 1 or more.
   public var step: Int64
 
+  /// The first id of the next range, as `id_segments` counts; the last number there is at the end of the number space.
+  public var next: Int64 { self.maxID < .max ? self.maxID + 1 : .max }
+
   /// Creates a record.
   public init(tag: Tag, maxID: Int64, step: Int64) {
     self.tag = tag

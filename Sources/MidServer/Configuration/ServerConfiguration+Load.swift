@@ -77,7 +77,9 @@ extension ServerConfiguration {
         renewInterval: try settings(Settings.snowflakeRenewInterval)),
       segment: Segment(
         loadAt: try settings(Settings.segmentLoadAt), maxWaiters: try settings(Settings.segmentMaxWaiters),
-        maxWait: try settings(Settings.segmentMaxWait), tagRefresh: try settings(Settings.segmentTagRefresh)),
+        maxWait: try settings(Settings.segmentMaxWait), target: try settings(Settings.segmentTarget),
+        maxLoad: try settings(Settings.segmentMaxLoad), outage: try settings(Settings.segmentOutage),
+        idle: try settings(Settings.segmentIdle), tagRefresh: try settings(Settings.segmentTagRefresh)),
       batchMax: try settings(Settings.batchMax),
       clock: Clock(
         ntpServers: try settings(Settings.clockNTPServers), ntpInterval: try settings(Settings.clockNTPInterval),

@@ -108,6 +108,14 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var maxWaiters: Int
     /// `segment.max_wait`.
     package var maxWait: Duration
+    /// `segment.target`.
+    package var target: Duration
+    /// `segment.max_load`.
+    package var maxLoad: Int
+    /// `segment.outage`; zero for none.
+    package var outage: Duration
+    /// `segment.idle`.
+    package var idle: Duration
     /// `segment.tag_refresh`.
     package var tagRefresh: Duration
   }

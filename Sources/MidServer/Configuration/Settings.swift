@@ -146,6 +146,20 @@ package enum Settings {
   static let segmentMaxWait = Setting(
     "segment.max_wait", .duration(.milliseconds(10)...(.seconds(60))), default: "3s",
     help: "How long a call that brings no deadline of its own waits for an id.")
+  static let segmentTarget = Setting(
+    "segment.target", .duration(.seconds(1)...(.seconds(86_400))), default: "15m",
+    help:
+      "How long a loaded segment is to last at the measured rate of use; the tag's step is the least that is loaded.")
+  static let segmentMaxLoad = Setting(
+    "segment.max_load", .integer(1...1_000_000_000), default: "1000000",
+    help: "The most ids that one load takes because of the rate of use. A larger step of the tag wins.")
+  static let segmentOutage = Setting(
+    "segment.outage", .duration(.zero...(.seconds(86_400))), default: "10m",
+    help:
+      "How long the store may be away without a call noticing, at the average rate of the last hour; 0s turns it off.")
+  static let segmentIdle = Setting(
+    "segment.idle", .duration(.seconds(1)...(.seconds(86_400 * 7))), default: "1h",
+    help: "After how long without a call what is cached of a tag goes back to the store.")
   static let segmentTagRefresh = Setting(
     "segment.tag_refresh", .duration(.seconds(1)...(.seconds(3_600))), default: "60s",
     help: "How often the list of tags is read again.")
@@ -187,7 +201,8 @@ package enum Settings {
     metricsAddress, workerID, workerRange, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,
-    segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTagRefresh, batchMax,
+    segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTarget, segmentMaxLoad, segmentOutage, segmentIdle,
+    segmentTagRefresh, batchMax,
     clockNTPServers, clockNTPInterval, clockMaxOffset,
     logLevel, logFormat, shutdownGrace,
   ]

@@ -54,6 +54,16 @@ package enum MetricCatalogue {
   package static let segmentIDsLeft = MetricFamily(
     "mid_segment_ids_left", .gauge, unit: .ids, labels: ["tag", "buffer"],
     "IDs left, by tag and buffer (serving, standby).")
+  package static let segmentSize = MetricFamily(
+    "mid_segment_size", .gauge, unit: .ids, labels: ["tag", "reason"],
+    "Ids that the next load takes, by tag, and why that changed last: start, faster, slower, step or maximum.")
+  package static let segmentRate = MetricFamily(
+    "mid_segment_ids_per_second", .gauge, unit: .ids, labels: ["tag", "window"],
+    "Rate at which ids are used, by tag: now (seconds, up to one load), and on average over the last hour.")
+  package static let segmentDry = MetricFamily(
+    "mid_segment_dry_seconds", .gauge, unit: .seconds, labels: ["tag", "buffer"],
+    "Forecast of when ids run out if nothing is loaded, by tag: of the serving buffer, and of all. Absent where none are used."
+  )
   package static let segmentLoads = MetricFamily(
     "mid_segment_loads_total", .counter, unit: .operations, labels: ["tag", "result"],
     "Loads of a segment from the store, by tag and result (ok, or the error's code).")
@@ -137,7 +147,7 @@ package enum MetricCatalogue {
   package static let all: [MetricFamily] = [
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
     calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
-    segmentWaiters, segmentIDsLeft, segmentLoads,
+    segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads,
     storeDuration, storeErrors, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,

@@ -28,8 +28,8 @@ package final class SegmentDirectory: Sendable {
   private struct State {
     var generators: [Tag: SegmentGenerator] = [:]
     var known: [Tag: TagRecord] = [:]
-    /// The ends of what was received for tags that are gone: a row that comes back lower than that is refused.
-    var marks: [Tag: Int64] = [:]
+    /// The ends of what was received before for tags without a generator: a row that stands lower is refused.
+    var marks: [Tag: Int64]
     var isRead = false
     var isRefreshing = false
     /// By the monotonic clock; when the list was last asked for.
@@ -48,7 +48,7 @@ package final class SegmentDirectory: Sendable {
   private let clock: any TimeSource
   private let onLoadNeeded: @Sendable (SegmentGenerator, SegmentLoad) -> Void
   private let onRefreshNeeded: @Sendable () -> Void
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
   /// The generator of the tag `default`, which most calls go to: there from the start, so that they need no look-up.
   /// It has ids only once the list was read and holds the tag.
@@ -59,12 +59,13 @@ package final class SegmentDirectory: Sendable {
   /// - Parameters:
   ///   - settings: for the generators.
   ///   - maximumWaiting: how many calls may wait for the list, 1 or more.
-  ///   - clock: for the pause between two reads; only its monotonic side is read.
+  ///   - marks: the ends of what earlier runs of this node have received, by tag.
+  ///   - clock: for the pause between two reads and the rate of use; only its monotonic side is read.
   ///   - onLoadNeeded: starts a load of a generator's. Called outside locks; must not block.
   ///   - onRefreshNeeded: starts a read of the list. Called outside locks; must not block.
   /// - Throws: ``IDError/Code/invalidArgument`` for settings out of their bounds.
   package init(
-    settings: SegmentSettings, maximumWaiting: Int, clock: any TimeSource,
+    settings: SegmentSettings, maximumWaiting: Int, marks: [Tag: Int64] = [:], clock: any TimeSource,
     onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void,
     onRefreshNeeded: @escaping @Sendable () -> Void
   ) throws(IDError) {
@@ -73,7 +74,9 @@ package final class SegmentDirectory: Sendable {
     self.clock = clock
     self.onLoadNeeded = onLoadNeeded
     self.onRefreshNeeded = onRefreshNeeded
-    self.defaultGenerator = try Self.makeGenerator(.default, step: 1, settings: settings, onLoadNeeded: onLoadNeeded)
+    self.state = Mutex(State(marks: marks))
+    self.defaultGenerator = try Self.makeGenerator(
+      .default, step: 1, settings: settings, highWater: marks[.default], clock: clock, onLoadNeeded: onLoadNeeded)
   }
 
   /// Whether segments can be served: the list has been read, and no tag in use has run dry while its loads fail.
@@ -162,7 +165,7 @@ package final class SegmentDirectory: Sendable {
       state.lastError = nil
       for (tag, generator) in state.generators {
         if let record = state.known[tag] {
-          generator.setStep(record.step)
+          generator.update(step: record.step, next: record.next)
         } else {
           removed.append(generator)
           state.marks[tag] = generator.snapshot.highWater ?? state.marks[tag]
@@ -217,6 +220,19 @@ package final class SegmentDirectory: Sendable {
     return rests.filter { !$0.1.isEmpty }
   }
 
+  /// Measures how fast the ids of all tags in use are used, so that enough is at hand. Call it every few seconds.
+  ///
+  /// - Parameter idle: After how long without a call a tag's cached ids are to go back.
+  /// - Returns: The generators that were idle for that long and have something cached: release them.
+  package func sample(idle: Duration) -> [SegmentGenerator] {
+    let generators = self.state.withLock { Array($0.generators.values) }
+    return generators.filter { generator in
+      generator.sample()
+      let snapshot = generator.snapshot
+      return snapshot.idle >= idle && snapshot.servingLeft + snapshot.standbyLeft > 0
+    }
+  }
+
   /// The state of every generator in use, for metrics, in order of the tags' names.
   package var snapshots: [(tag: Tag, snapshot: SegmentSnapshot)] {
     let generators = self.state.withLock { Array($0.generators.values) }
@@ -229,7 +245,7 @@ package final class SegmentDirectory: Sendable {
     if let generator = state.generators[tag] { return generator }
     guard let record = state.known[tag], !state.isClosed else { return nil }
     if tag == .default {
-      self.defaultGenerator.setStep(record.step)
+      self.defaultGenerator.update(step: record.step, next: record.next)
       state.generators[tag] = self.defaultGenerator
       return self.defaultGenerator
     }
@@ -237,7 +253,8 @@ package final class SegmentDirectory: Sendable {
     guard
       case .success(let generator) = Result(catching: { () throws(IDError) in
         try Self.makeGenerator(
-          tag, step: record.step, settings: self.settings, highWater: state.marks[tag], onLoadNeeded: self.onLoadNeeded)
+          tag, step: record.step, settings: self.settings, highWater: state.marks[tag], clock: self.clock,
+          onLoadNeeded: self.onLoadNeeded)
       })
     else { return nil }
     state.generators[tag] = generator
@@ -250,11 +267,12 @@ package final class SegmentDirectory: Sendable {
   }
 
   private static func makeGenerator(
-    _ tag: Tag, step: Int64, settings: SegmentSettings, highWater: Int64? = nil,
+    _ tag: Tag, step: Int64, settings: SegmentSettings, highWater: Int64?, clock: any TimeSource,
     onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void
   ) throws(IDError) -> SegmentGenerator {
     let box = WeakGenerator()
-    let generator = try SegmentGenerator(tag: tag, step: step, settings: settings, highWater: highWater) { load in
+    let generator = try SegmentGenerator(tag: tag, step: step, settings: settings, highWater: highWater, clock: clock) {
+      load in
       if let generator = box.generator.withLock({ $0.value }) { onLoadNeeded(generator, load) }
     }
     box.generator.withLock { $0.value = generator }

@@ -88,7 +88,13 @@ package struct MidServer {
       tell { $0.grpc = address }
     }
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
-    var services: [any Service] = [signals, supervisor, keeper, segments, ntp, certificates]
+    var services: [any Service] = [signals, supervisor, keeper, segments, ntp]
+    services.append(
+      ReloadSignals(
+        reload: {
+          certificates.reload()
+          segments.reload()
+        }, logger: self.logger))
     services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {
       services.append(
@@ -145,12 +151,14 @@ package struct MidServer {
   // MARK: - The other parts
 
   private func makeSegments(_ supervisor: StoreSupervisor, metrics: ServerMetrics) throws(IDError) -> SegmentService {
+    let marks = SegmentMarks(try SegmentMarkFile(folder: self.configuration.dataDirectory))
     let settings = self.configuration.segment
     return try SegmentService(
       store: self.store, storeReady: { try await supervisor.waitUntilReady() },
       settings: SegmentSettings(
-        loadAfterPercent: Int64((settings.loadAt * 100).rounded()), maximumWaiters: settings.maxWaiters),
-      refreshInterval: settings.tagRefresh, clock: self.clock, logger: self.logger,
+        loadAfterPercent: Int64((settings.loadAt * 100).rounded()), maximumWaiters: settings.maxWaiters,
+        maximumLoad: Int64(settings.maxLoad), target: settings.target, outage: settings.outage),
+      refreshInterval: settings.tagRefresh, idle: settings.idle, marks: marks, clock: self.clock, logger: self.logger,
       observer: { metrics.loaded(tag: $0, duration: $1, error: $2) })
   }
 

@@ -95,6 +95,14 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
         writer.write(MetricCatalogue.segmentWaiters, tag.name, value: Double(snapshot.waiters))
         writer.write(MetricCatalogue.segmentIDsLeft, tag.name, "serving", value: Double(snapshot.servingLeft))
         writer.write(MetricCatalogue.segmentIDsLeft, tag.name, "standby", value: Double(snapshot.standbyLeft))
+        writer.write(
+          MetricCatalogue.segmentSize, tag.name, snapshot.sizeReason.rawValue, value: Double(snapshot.size))
+        writer.write(MetricCatalogue.segmentRate, tag.name, "now", value: snapshot.rate)
+        writer.write(MetricCatalogue.segmentRate, tag.name, "hour", value: snapshot.averageRate)
+        if let seconds = snapshot.servingSeconds, let all = snapshot.secondsLeft {
+          writer.write(MetricCatalogue.segmentDry, tag.name, "serving", value: seconds)
+          writer.write(MetricCatalogue.segmentDry, tag.name, "all", value: all)
+        }
       }
       writer.write(MetricCatalogue.bufferUsage, "segment", "buffer1", value: Double(serving))
       writer.write(MetricCatalogue.bufferUsage, "segment", "buffer2", value: Double(standby))

@@ -1,10 +1,8 @@
 package import Logging
 package import MidRPC
-import ServiceLifecycle
-import UnixSignals
 
 /// The gRPC server's certificate over the life of the process: read at the start, again at each SIGHUP, and told of.
-package struct TLSCertificates: Service {
+package struct TLSCertificates: Sendable {
   /// What connections take their certificate from, or nil where the server serves without TLS.
   package let context: RPCTLSContext?
   private let logger: Logger
@@ -29,19 +27,10 @@ package struct TLSCertificates: Service {
     if let certificate = self.context?.certificate { self.tell("TLS certificate", certificate) }
   }
 
-  /// Reads the files again at each SIGHUP, until graceful shutdown. Without TLS the signal does nothing: it must not end
-  /// a server whose operator reloads all of them alike.
-  package func run() async throws {
-    let signals = await UnixSignalsSequence(trapping: .sighup)
-    for await _ in signals.cancelOnGracefulShutdown() { self.reload() }
-  }
-
-  /// Reads the files again. Where they are of no use, the certificate in use stays, and the log says why.
+  /// Reads the files again. Where they are of no use, the certificate in use stays, and the log says why. Does nothing
+  /// where the server serves without TLS.
   package func reload() {
-    guard let context = self.context else {
-      self.logger.info("SIGHUP: nothing to reload, gRPC is served without TLS")
-      return
-    }
+    guard let context = self.context else { return }
     do throws(RPCTLSError) {
       self.tell("TLS certificate reloaded", try context.reload())
     } catch {

@@ -120,32 +120,10 @@ struct PortProbe: Sendable {
     }
   }
 
-  /// The most of a page of metrics that is looked at, in bytes.
-  private static let maximumPage = 4 * 1024 * 1024
-
   /// Asks for the page of metrics, and looks for one that only a mid has.
   func askMetrics(_ address: HostPort) async -> PortCheck.Look {
     do {
-      let connection = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-        .connectTimeout(TimeAmount(self.timeout))
-        .connect(host: address.host, port: address.port) { channel in
-          channel.eventLoop.makeCompletedFuture {
-            try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
-          }
-        }
-      let channel = connection.channel
-      let timer = channel.eventLoop.scheduleTask(in: TimeAmount(self.timeout)) { channel.close(promise: nil) }
-      defer { timer.cancel() }
-      let page = try await connection.executeThenClose { inbound, outbound in
-        try await outbound.write(
-          ByteBuffer(string: "GET /metrics HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n\r\n"))
-        var page = ByteBuffer()
-        for try await part in inbound {
-          page.writeImmutableBuffer(part)
-          if page.readableBytes >= Self.maximumPage { break }
-        }
-        return String(buffer: page)
-      }
+      let page = try await MetricsPage.text(from: address, timeout: self.timeout)
       return page.contains("\nmid_build_info{") ? .mid("") : .other("GET /metrics does not answer as a mid does")
     } catch {
       return .other("GET /metrics: \(RPCClient.reason(error))")

@@ -12,10 +12,11 @@ struct TagCommand: AsyncParsableCommand {
         mid tag create orders --step 10000
         mid tag list --store mysql://mid@db.example:3306/ids
         mid tag set orders --next 5000000
+        mid tag advance orders --past 4999999
 
       The password of a MySQL store comes from MID_STORE_PASSWORD, never from the command line, where every user of \
       the machine could read it.
       """,
-    subcommands: [TagCreateCommand.self, TagListCommand.self, TagSetCommand.self]
+    subcommands: [TagCreateCommand.self, TagListCommand.self, TagSetCommand.self, TagAdvanceCommand.self]
   )
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import MidCore
+import MidServer
 
 /// `mid tag list`: all tags.
 struct TagListCommand: AsyncParsableCommand {
@@ -13,13 +14,32 @@ struct TagListCommand: AsyncParsableCommand {
 
         mid tag list
         mid tag list --json | jq -r '.[].name'
+
+      With --live it asks a running server instead, on its metrics address: what it has cached of the tags in use, how \
+      many ids the next load takes and why (the table's step, the rate of use, or segment.max_load), how fast ids are \
+      used, and when they would run out if nothing more were loaded.
+
+        mid tag list --live
+        mid tag list --live --metrics 10.0.0.7:9190
       """
   )
 
   @Flag(help: "Print a JSON array.")
   var json = false
 
+  @Flag(help: "Ask a running server for what it has cached, instead of the store.")
+  var live = false
+
+  @Option(help: ArgumentHelp("The metrics address of the server that --live asks.", valueName: "address"))
+  var metrics = "127.0.0.1:9190"
+
   @OptionGroup var store: StoreOptions
+
+  func validate() throws {
+    guard HostPort(self.metrics) != nil else {
+      throw ValidationError("--metrics takes HOST:PORT, not '\(self.metrics)'.")
+    }
+  }
 
   func run() async throws {
     try await CommandOutput.print { output throws in try await self.run(into: &output) }
@@ -27,8 +47,22 @@ struct TagListCommand: AsyncParsableCommand {
 
   /// The command, printing into `output`.
   func run(into output: inout OutputBuffer) async throws {
+    if self.live { return try await self.runLive(into: &output) }
     let records = try await self.store.withStore(create: false) { store throws(IDError) in try await store.tags() }
     let table = TagTable(records)
+    for line in self.json ? [table.json] : table.lines { try output.line(line) }
+  }
+
+  private func runLive(into output: inout OutputBuffer) async throws {
+    guard let address = HostPort(self.metrics) else { return }
+    let text: String
+    do {
+      text = try await MetricsPage.text(from: address, timeout: .seconds(5))
+    } catch {
+      throw CommandFailure("no metrics from \(address): \(RPCClient.reason(error)); name the server's with --metrics")
+    }
+    guard text.contains("\nmid_build_info{") else { throw CommandFailure("\(address) is no mid's metrics address") }
+    let table = LiveTagTable(MetricsPage(text))
     for line in self.json ? [table.json] : table.lines { try output.line(line) }
   }
 }

@@ -18,20 +18,28 @@ struct SegmentServiceTests {
     self.faulty = FaultyStore(self.memory)
   }
 
-  private func makeService(_ settings: SegmentSettings = SegmentSettings()) throws -> SegmentService {
+  private func makeService(
+    _ settings: SegmentSettings = SegmentSettings(), marks: SegmentMarks? = nil
+  ) throws -> SegmentService {
     let log = self.log
     return try SegmentService(
       store: WatchedStore(self.faulty, log: log), storeReady: {}, settings: settings, refreshInterval: .seconds(600),
-      clock: self.clock, logger: log.logger,
+      marks: marks, clock: self.clock, logger: log.logger,
       observer: { tag, duration, error in
         log.note("observed \(tag) \(error?.code.description ?? "ok") \(duration >= .zero)")
       })
   }
 
+  private static func marks(in folder: TemporaryFolder) throws -> [Tag: Int64] {
+    try SegmentMarkFile.read("\(folder.path)/segments.state")
+  }
+
   private func live(
-    _ settings: SegmentSettings = SegmentSettings(), _ body: @Sendable (SegmentService) async throws -> Void
+    _ settings: SegmentSettings = SegmentSettings(), folder: TemporaryFolder? = nil,
+    _ body: @Sendable (SegmentService) async throws -> Void
   ) async throws {
-    let service = try self.makeService(settings)
+    let marks = try folder.map { SegmentMarks(try SegmentMarkFile(folder: $0.path)) }
+    let service = try self.makeService(settings, marks: marks)
     try await testGracefulShutdown { trigger in
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await service.run() }
@@ -132,6 +140,51 @@ struct SegmentServiceTests {
     }
     // Nothing that can't be trusted is given back.
     #expect(try await self.maxID() == 2 * MemoryStore.defaultStep)
+  }
+
+  @Test func `a table that went backwards while the node was restarted is refused too`() async throws {
+    let folder = try TemporaryFolder()
+    try await self.live(folder: folder) { service in
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == 1)
+    }
+    // The rest came back by the clean stop: its end is no mark any more.
+    #expect(try Self.marks(in: folder) == [.default: 2])
+    // A run that crashed had received ids up to 499; the commit is lost.
+    try SegmentMarkFile(folder: folder.path).set([.default: 500])
+    try await self.live(folder: folder) { service in
+      let generator = try await self.generator(service)
+      let error = await #expect(throws: IDError.self) { try await generator.nextID() }
+      #expect(error?.code == .wentBackwards)
+      #expect(error?.message.contains("mid tag advance default --past 499") == true)
+      // The operator's way out, without a restart.
+      _ = try await self.memory.updateTag(.default, step: nil, next: 5 * MemoryStore.defaultStep)
+      service.reload()
+      await self.log.wait(for: "store: tags", count: self.log.count(of: "store: tags") + 1)
+      while generator.snapshot.lastError != nil { await Task.yield() }
+      #expect(try await generator.nextID() == 5 * MemoryStore.defaultStep)
+    }
+  }
+
+  @Test func `what an idle tag has cached goes back, and comes again when it is asked for`() async throws {
+    let folder = try TemporaryFolder()
+    try await self.live(folder: folder) { service in
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == 1)
+      #expect(try Self.marks(in: folder) == [.default: MemoryStore.defaultStep + 1])
+      await service.sample()
+      self.clock.advance(by: 3_599_000)
+      await service.sample()
+      #expect(self.log.count(of: "store: giveBack") == 0)
+      self.clock.advance(by: 1000)
+      await service.sample()
+      #expect(try await self.maxID() == 1)
+      #expect(generator.snapshot.servingLeft + generator.snapshot.standbyLeft == 0)
+      #expect(try Self.marks(in: folder) == [.default: 2])
+      // Nothing more to give back.
+      await service.sample()
+      #expect(try await generator.nextID() == 2)
+    }
   }
 
   @Test func `a list that can't be read is read again`() async throws {

@@ -1,0 +1,70 @@
+import Foundation
+import MidCore
+import Testing
+
+@testable import MidServer
+
+@Suite("The ends of segments that a data folder remembers")
+struct SegmentMarksTests {
+  private func withFolder(_ body: (String) async throws -> Void) async throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "mid-marks-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try await body(folder.path)
+  }
+
+  private func file(_ folder: String) -> String { "\(folder)/segments.state" }
+
+  @Test func `are there again after a restart, the last one of a tag counting, up or down`() async throws {
+    try await self.withFolder { folder in
+      let spaced = try Tag("a b  c")
+      let marks = SegmentMarks(try SegmentMarkFile(folder: folder))
+      #expect(marks.found == [:])
+      try await marks.set(101, of: .default)
+      try await marks.set(.max, of: spaced)
+      try await marks.set(42, of: .default)
+      #expect(try SegmentMarkFile(folder: folder).ends == [.default: 42, spaced: .max])
+    }
+  }
+
+  @Test func `leave out a line that a power cut has torn, and only that`() async throws {
+    try await self.withFolder { folder in
+      let marks = SegmentMarks(try SegmentMarkFile(folder: folder))
+      try await marks.set(101, of: .default)
+      try await marks.set(202, of: .default)
+      let text = try String(contentsOfFile: self.file(folder), encoding: .utf8)
+      #expect(text.split(separator: "\n").count == 2)
+      for cut in 1..<30 {
+        try String(text.dropLast(cut)).write(toFile: self.file(folder), atomically: false, encoding: .utf8)
+        let ends = try SegmentMarkFile(folder: folder).ends
+        #expect(ends[.default] == (cut == 1 ? 202 : 101), "\(cut) bytes less")
+      }
+      try text.replacing("101", with: "901").write(toFile: self.file(folder), atomically: false, encoding: .utf8)
+      #expect(try SegmentMarkFile(folder: folder).ends == [.default: 202])
+    }
+  }
+
+  @Test func `do not grow without end, and many at once are written together`() async throws {
+    try await self.withFolder { folder in
+      let marks = SegmentMarks(try SegmentMarkFile(folder: folder))
+      let tags = try (0..<8).map { try Tag("tag\($0)") }
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for tag in tags {
+          group.addTask { for end in 1...1000 { try await marks.set(Int64(end), of: tag) } }
+        }
+        try await group.waitForAll()
+      }
+      let size = try FileManager.default.attributesOfItem(atPath: self.file(folder))[.size] as? Int ?? .max
+      #expect(size < 2100 * 40)
+      #expect(try SegmentMarkFile(folder: folder).ends == Dictionary(uniqueKeysWithValues: tags.map { ($0, 1000) }))
+    }
+  }
+
+  @Test func `in a folder that can't be written are an error that says what to do`() async throws {
+    try await self.withFolder { folder in
+      let error = #expect(throws: IDError.self) { _ = try SegmentMarkFile(folder: "\(folder)/missing") }
+      #expect(error?.code == .storeRejected)
+      #expect(error?.message.contains("set data.directory") == true)
+    }
+  }
+}
