@@ -1,3 +1,5 @@
+public import MidCore
+
 /// Where a MySQL or MariaDB database is, who asks, and how long to wait for it.
 ///
 /// The description shows everything but the password.
@@ -20,8 +22,10 @@ public struct MySQLConfiguration: Sendable, Hashable, CustomStringConvertible, C
   public var port: UInt16
   /// A Unix socket to use instead of host and port.
   public var socket: String?
-  /// The database with `id_segments`.
+  /// The database with the table of tags.
   public var database: String
+  /// The table with the tags, and how it is read. mid's own where nothing else is said.
+  public var table = TableDialect.mid
   /// The user.
   public var user: String
   /// The password; empty for none. Never shown.

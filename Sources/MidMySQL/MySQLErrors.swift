@@ -6,7 +6,7 @@ import MidCore
 /// Numbers that the library's headers do not name are MySQL's, MariaDB's or TiDB's own, as their manuals list them.
 enum MySQLErrors {
   /// The server is there and can't serve anybody, or us, just now: too many connections, shutting down, a Galera node
-  /// without its cluster, a blocked host, a resource used up, a killed connection, a full disk.
+  /// without its cluster or not ready yet, a blocked host, a resource used up, a killed connection, a full disk.
   static let unavailable: Set<UInt32> = [1040, 1047, 1053, 1077, 1079, 1080, 1129, 1203, 1226, 1927, 3169, 4031]
 
   /// The server takes no writes: a replica, or a primary that has stepped down.
@@ -40,8 +40,8 @@ enum MySQLErrors {
         "a right is missing; GRANT SELECT, INSERT, UPDATE, CREATE ON `\(target.database)`.* TO this user")
     case let code where self.wrongTable.contains(code):
       return rejected(
-        "a table is not as needed (id_segments: biz_tag, max_id, step; mid_workers: worker, owner_token, owner, term, "
-          + "expires_at, bound); mid creates missing tables when it starts and alters none")
+        "a table is not as needed (\(target.table.table): \(MySQLTable(dialect: target.table).columns.joined(separator: ", ")); "
+          + "mid_workers: worker, owner_token, owner, term, expires_at, bound); mid alters no table")
     case 3159: return rejected("the server demands TLS; add tls=required or tls=verify")
     case 2026 where self.isRefusal(failure.message):
       return rejected("TLS could not be agreed on; check the server's certificate and the settings tls and ca")

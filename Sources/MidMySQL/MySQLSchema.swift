@@ -3,25 +3,27 @@ import MidCore
 
 /// The tables: made where they are missing, checked where they are there, never altered.
 enum MySQLSchema {
-  /// Checks both tables and the rights on them, and creates what is missing.
-  static func prepare(_ connection: MySQLConnection) throws {
-    if try self.isMissing(self.segmentsProbe, connection) {
-      try connection.execute(self.segments)
+  /// Checks both tables and the rights on them, and creates what is missing: of tables of tags, mid's own alone.
+  static func prepare(_ connection: MySQLConnection, _ table: MySQLTable) throws {
+    if try self.isMissing(table.probe, connection) {
+      guard table.dialect == .mid else { throw self.missing(table) }
+      try connection.execute(table.creation)
       // Only where the table was missing: rows of a table of somebody else's making are that one's business.
       try connection.execute("INSERT IGNORE INTO id_segments (biz_tag, max_id, step) VALUES ('default', 0, 10000)")
     }
-    try self.checkSegmentRights(connection)
+    try connection.execute(table.writeProbe)
     if try self.isMissing(self.workersProbe, connection) { try connection.execute(self.workers) }
     try self.checkWorkerRights(connection)
   }
 
-  /// The tables that are not there; those that are there are checked, and the rights on them.
-  static func missing(_ connection: MySQLConnection) throws -> [String] {
+  /// The tables that are not there and would be made; those that are there are checked, and the rights on them.
+  static func missing(_ connection: MySQLConnection, _ table: MySQLTable) throws -> [String] {
     var missing: [String] = []
-    if try self.isMissing(self.segmentsProbe, connection) {
+    if try self.isMissing(table.probe, connection) {
+      guard table.dialect == .mid else { throw self.missing(table) }
       missing.append("the table id_segments")
     } else {
-      try self.checkSegmentRights(connection)
+      try connection.execute(table.writeProbe)
     }
     if try self.isMissing(self.workersProbe, connection) {
       missing.append("the table mid_workers")
@@ -31,11 +33,17 @@ enum MySQLSchema {
     return missing
   }
 
-  // Statements that touch no row find out about missing rights now, not at the first id.
-
-  private static func checkSegmentRights(_ connection: MySQLConnection) throws {
-    try connection.execute("UPDATE id_segments SET max_id = max_id WHERE 1 = 0")
+  /// A table that another system made holds the numbers which that one has given out. Where it is missing, the database or
+  /// the name is most likely the wrong one, and an empty table would begin at 1 again.
+  private static func missing(_ table: MySQLTable) -> IDError {
+    let creation = table.creation.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    return IDError(
+      .storeRejected,
+      "there is no table \(table.dialect.table) in this database, and mid makes none but its own; check store.url and "
+        + "segment.table.name, or make it: \(creation)")
   }
+
+  // Statements that touch no row find out about missing rights now, not at the first id.
 
   private static func checkWorkerRights(_ connection: MySQLConnection) throws {
     try connection.execute("UPDATE mid_workers SET term = term WHERE 1 = 0")
@@ -44,18 +52,17 @@ enum MySQLSchema {
   }
 
   private static let workerColumns = "worker, owner_token, owner, term, expires_at, bound"
-  private static let segmentsProbe = "SELECT biz_tag, max_id, step FROM id_segments WHERE 1 = 0"
   private static let workersProbe = "SELECT \(workerColumns) FROM mid_workers WHERE 1 = 0"
 
   /// What lets a crash of the server take back commits it has reported.
-  static func durabilityWarnings(_ connection: MySQLConnection) throws -> [String] {
+  static func durabilityWarnings(_ connection: MySQLConnection, _ table: MySQLTable) throws -> [String] {
     let rows: [[String?]]
     do {
       rows = try connection.rows(
         """
         SELECT @@global.innodb_flush_log_at_trx_commit, @@global.log_bin, @@global.sync_binlog, \
         (SELECT MAX(engine) FROM information_schema.tables \
-        WHERE table_schema = DATABASE() AND table_name = 'id_segments')
+        WHERE table_schema = DATABASE() AND table_name = '\(table.dialect.table)')
         """)
     } catch let failure as MySQLFailure where !failure.endsConnection {
       return []  // A server or proxy without these settings says nothing about them.
@@ -73,7 +80,7 @@ enum MySQLSchema {
       )
     }
     if let engine = row[3], engine.lowercased() != "innodb" {
-      warnings.append("id_segments is a table of \(engine): its writes may not survive a crash; use InnoDB")
+      warnings.append("\(table.dialect.table) is a table of \(engine): its writes may not survive a crash; use InnoDB")
     }
     return warnings
   }
@@ -86,19 +93,6 @@ enum MySQLSchema {
       return true
     }
   }
-
-  /// `max_id` is the last id given out. The columns are those of the table's first maker; the collation compares names
-  /// exactly.
-  private static let segments = """
-    CREATE TABLE IF NOT EXISTS id_segments (
-      id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,
-      biz_tag VARCHAR(50) NOT NULL UNIQUE,
-      max_id BIGINT NOT NULL DEFAULT 0,
-      step INT NOT NULL DEFAULT 10000,
-      created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
-      updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
-    ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
-    """
 
   /// Times are milliseconds since the Unix epoch.
   private static let workers = """

@@ -1,45 +1,62 @@
-import CMariaDB
 public import MidCore
+import Synchronization
 
 extension MySQLStore {
-  /// Takes the next `count` ids of `tag`, `(max_id, max_id + count]` of the row as it was, in one round trip.
+  /// Takes the next `count` ids of `tag` by the table's own rule, in one round trip; in two where the ids of a tag that
+  /// several databases share are not known yet, or have changed.
   public func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange {
     guard count >= 1 else { throw IDError(.invalidArgument, "a load takes at least 1 id, not \(count)") }
-    // One less than the largest number: a half-open range's end has to fit as well.
-    let limit = Int64.max - 1 - count
     return try await self.run("allocate") { connection in
-      let outcome = try Self.updating(tag) {
-        try connection.execute(
-          """
-          UPDATE id_segments SET max_id = LAST_INSERT_ID(max_id + \(count)) \
-          WHERE \(try Self.isTag(tag, connection)) AND max_id <= \(limit)
-          """)
+      var residue = self.residue(of: tag)
+      // The second time by what the row says.
+      for _ in 0..<2 {
+        if let residue, let range = try self.load(count, for: tag, residue, connection) { return range }
+        let record = try self.record(of: tag, connection)
+        if record.residue == residue {
+          throw Self.exhausted(record, count, self.table.dialect.lastMaxID(for: count, record.residue))
+        }
+        self.remember(record)
+        residue = record.residue
       }
-      switch outcome.affectedRows {
-      case 1:
-        // The library's number is unsigned; a row set below zero by its operator comes back by its bits.
-        let last = Int64(bitPattern: outcome.insertID)
-        return IDRange(start: last - count + 1, count: count)
-      case 0:
-        throw try self.reason(tag, count, limit, connection)
-      case let rows:
-        throw IDError(
-          .storeRejected, "tag \(tag) has \(rows) rows in id_segments; leave one, and make biz_tag a unique key")
-      }
+      throw IDError(.storeUnavailable, "the row of tag \(tag) changed while it was looked at; try again")
     }
   }
 
-  /// Puts `max_id` back to just below `rest`, if it still is the last id of `rest`.
+  /// One load, or nil where no row is as it has to be.
+  private func load(
+    _ count: Int64, for tag: Tag, _ residue: TableDialect.Residue, _ connection: MySQLConnection
+  ) throws -> IDRange? {
+    let table = self.table
+    guard let limit = table.dialect.lastMaxID(for: count, residue) else { return nil }
+    let name = try connection.literal(tag.name)
+    let outcome = try Self.updating(tag) {
+      try connection.execute(table.load(name, count: count, limit: limit, residue))
+    }
+    switch outcome.affectedRows {
+    case 0: return nil
+    case 1:
+      // The library's number is unsigned; a row set below zero by its operator comes back by its bits.
+      let maxID = Int64(bitPattern: outcome.insertID)
+      guard let range = table.dialect.range(endingAt: maxID, count: count, residue) else {
+        throw IDError(.storeRejected, "the row of tag \(tag) came to \(maxID), which no load of \(count) ids makes")
+      }
+      return range
+    case let rows:
+      throw IDError(
+        .storeRejected,
+        "tag \(tag) has \(rows) rows in \(table.dialect.table); leave one, and make \(table.dialect.tagColumn) a unique "
+          + "key")
+    }
+  }
+
+  /// Puts `max_id` back to just before `rest`, if it still stands at the end of `rest`.
   public func giveBack(_ rest: IDRange, of tag: Tag) async throws(IDError) -> Bool {
-    guard !rest.isEmpty, rest.stride == 1, rest.start > Int64.min else { return false }
+    guard let (taken, before, residue) = self.table.dialect.marks(of: rest) else { return false }
     do {
       return try await self.run("give_back") { connection in
+        let name = try connection.literal(tag.name)
         let outcome = try Self.updating(tag) {
-          try connection.execute(
-            """
-            UPDATE id_segments SET max_id = \(rest.start - 1) \
-            WHERE \(try Self.isTag(tag, connection)) AND max_id = \(rest.end - 1)
-            """)
+          try connection.execute(self.table.giveBack(name, before: before, taken: taken, residue))
         }
         return outcome.affectedRows == 1
       }
@@ -52,10 +69,10 @@ extension MySQLStore {
   /// All rows whose names are tags. Others (an empty name, say) can't be asked for and are left out.
   public func tags() async throws(IDError) -> [TagRecord] {
     try await self.run("tags") { connection in
-      try connection.rows("SELECT biz_tag, COALESCE(max_id, 0), COALESCE(step, 1) FROM id_segments").compactMap { row in
+      try connection.rows(self.table.selectLenient).compactMap { row in
         guard let name = row[0] else { return nil }
         do {
-          return try Self.record(row, Tag(name))
+          return try self.table.record(row, Tag(name), isLenient: true)
         } catch let error as IDError where error.code == .invalidArgument {
           return nil
         }
@@ -72,17 +89,18 @@ extension MySQLStore {
     guard step >= 1 else { throw IDError(.invalidArgument, "a step is at least 1, not \(step)") }
     guard first >= 1 else { throw IDError(.invalidArgument, "a tag's first id is at least 1, not \(first)") }
     return try await self.run("create_tag") { connection in
+      let table = self.table
       let name = try connection.literal(tag.name)
+      let maxID = table.dialect.maxID(beforeNext: first)
       do {
-        try connection.execute(
-          "INSERT INTO id_segments (biz_tag, max_id, step) VALUES (\(name), \(first - 1), \(step))")
+        try connection.execute(table.insert(name, maxID: maxID, step: step))
       } catch let failure as MySQLFailure where failure.isDuplicate {
-        let there = try connection.rows("SELECT biz_tag FROM id_segments WHERE biz_tag = \(name)").first?.first ?? nil
+        let there = try connection.rows("\(table.select) WHERE \(table.tag) = \(name)").first?.first ?? nil
         guard let there, there != tag.name else { throw IDError(.tagExists, "tag \(tag) is there already") }
         throw IDError(
           .tagExists, "tag \(tag) can't stand beside tag \(there): the table's collation takes both for one name")
       }
-      return TagRecord(tag: tag, maxID: first - 1, step: step)
+      return table.dialect.record(tag, maxID: maxID, step: step)
     }
   }
 
@@ -91,47 +109,57 @@ extension MySQLStore {
     if let step, step < 1 { throw IDError(.invalidArgument, "a step is at least 1, not \(step)") }
     return try await self.run("update_tag") { connection in
       try connection.transaction {
-        let isTag = try Self.isTag(tag, connection)
-        let rows = try Self.updating(tag) {
-          try connection.rows("SELECT biz_tag, max_id, step FROM id_segments WHERE \(isTag) FOR UPDATE")
-        }
-        guard let row = rows.first else { throw Self.unknown(tag) }
-        var record = try Self.record(row, tag)
+        let table = self.table
+        var record = try self.record(of: tag, connection, isLocked: true)
+        var changes: [String] = []
         if let next {
-          guard next > record.maxID else {
-            throw IDError(
-              .wentBackwards, "tag \(tag) has given out ids up to \(record.maxID): its next id can't become \(next)")
-          }
-          record.maxID = next - 1
+          record.maxID = try table.dialect.moving(record, to: next)
+          changes.append("\(table.max) = \(record.maxID)")
         }
-        if let step { record.step = step }
+        if let step {
+          record.step = step
+          changes.append("\(table.step) = \(try table.dialect.storedStep(step, record.residue))")
+        }
+        guard !changes.isEmpty else { return record }
+        let isTag = table.isTag(try connection.literal(tag.name))
         try connection.execute(
-          "UPDATE id_segments SET max_id = \(record.maxID), step = \(record.step) WHERE \(isTag)")
+          "UPDATE \(table.table) SET \(changes.joined(separator: ", "))\(table.marksOfChange) WHERE \(isTag)")
         return record
       }
     }
   }
 
-  /// The condition for the row of exactly `tag`.
-  ///
-  /// Most collations take `Order` for `order`. The first half finds the row by the key, under whatever collation the
-  /// column has; the second lets only the same bytes through, so that no two tags ever share a row.
-  static func isTag(_ tag: Tag, _ connection: MySQLConnection) throws -> String {
-    let name = try connection.literal(tag.name)
-    return "biz_tag = \(name) AND CAST(CONVERT(biz_tag USING utf8mb4) AS BINARY) = CAST(\(name) AS BINARY)"
+  // MARK: - Rows
+
+  /// Which numbers are ids of `tag`, or nil where the row has to be asked first.
+  private func residue(of tag: Tag) -> TableDialect.Residue? {
+    guard self.table.dialect.residueColumns != nil else { return .all }
+    return self.residues.withLock { $0[tag] }
   }
 
-  /// Why a load of `count` changed no row.
-  private func reason(_ tag: Tag, _ count: Int64, _ limit: Int64, _ connection: MySQLConnection) throws -> IDError {
-    let rows = try connection.rows(
-      "SELECT biz_tag, max_id, step FROM id_segments WHERE \(try Self.isTag(tag, connection))")
-    guard let row = rows.first else { return Self.unknown(tag) }
-    let maxID = try Self.record(row, tag).maxID
-    guard maxID > limit else {
-      return IDError(.storeUnavailable, "the row of tag \(tag) changed while it was looked at; try again")
+  private func remember(_ record: TagRecord) {
+    self.residues.withLock { $0[record.tag] = record.residue }
+  }
+
+  private func record(
+    of tag: Tag, _ connection: MySQLConnection, isLocked: Bool = false
+  ) throws -> TagRecord {
+    let isTag = self.table.isTag(try connection.literal(tag.name))
+    let rows = try Self.updating(tag) {
+      try connection.rows("\(self.table.select) WHERE \(isTag)\(isLocked ? " FOR UPDATE" : "")")
+    }
+    guard let row = rows.first else { throw Self.unknown(tag) }
+    return try self.table.record(row, tag)
+  }
+
+  /// Why a load of `count` changed no row that was there, and is as it was thought to be.
+  private static func exhausted(_ record: TagRecord, _ count: Int64, _ limit: Int64?) -> IDError {
+    if let limit, record.maxID <= limit {
+      return IDError(.storeUnavailable, "the row of tag \(record.tag) changed while it was looked at; try again")
     }
     return IDError(
-      .exhausted, "tag \(tag) stands at \(maxID): \(count) more ids would pass the largest, \(Int64.max - 1)")
+      .exhausted,
+      "tag \(record.tag) stands at \(record.maxID): \(count) more ids would pass the largest, \(Int64.max - 1)")
   }
 
   /// Runs a statement that looks for `tag`'s row. A name that the column's character set can't even spell is unknown.
@@ -145,14 +173,5 @@ extension MySQLStore {
 
   private static func unknown(_ tag: Tag) -> IDError {
     IDError(.unknownTag, "there is no tag \(tag); create it first")
-  }
-
-  private static func record(_ row: [String?], _ tag: Tag) throws(IDError) -> TagRecord {
-    guard let maxID = row[1].flatMap({ Int64($0) }), let step = row[2].flatMap({ Int64($0) }) else {
-      throw IDError(
-        .storeRejected,
-        "the row of tag \(tag) in id_segments has no whole number as max_id or step (NULL?); UPDATE it to one")
-    }
-    return TagRecord(tag: tag, maxID: maxID, step: max(1, step))
   }
 }

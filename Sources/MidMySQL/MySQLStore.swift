@@ -12,7 +12,7 @@ public final class MySQLStore: IDStore {
   /// Called once for every operation, with its name, how long it took with its retries, and its error if it failed.
   ///
   /// Names: `prepare`, `inspect`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`,
-  /// `renew_worker`, `release_worker`, `free_worker`, `workers`. Called on the task of the operation's caller; must not
+  /// `renew_worker`, `release_worker`, `free_worker`, `workers`, `semi_sync`. Called on the task of the operation's caller; must not
   /// block.
   public typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
 
@@ -29,25 +29,35 @@ public final class MySQLStore: IDStore {
 
   let configuration: MySQLConfiguration
   let warnings = Mutex<[String]>([])
+  /// Which numbers are ids, by tag, as last seen in a table that says so. Every load checks it against the row.
+  let residues = Mutex<[Tag: TableDialect.Residue]>([:])
   private let pool: MySQLPool
   private let observer: Observer?
 
+  /// The table of tags.
+  var table: MySQLTable { MySQLTable(dialect: self.configuration.table) }
+
   /// Describes a store. Nothing is connected before the first call.
+  ///
+  /// - Precondition: The names of `configuration.table` are valid.
   public init(_ configuration: MySQLConfiguration, observer: Observer? = nil) {
+    for (what, name) in configuration.table.names {
+      precondition(TableDialect.isName(name), "the \(what) name is valid")
+    }
     self.configuration = configuration
     self.pool = MySQLPool(configuration)
     self.observer = observer
   }
 
-  /// Connects, checks tables and rights, and creates the tables that are missing.
+  /// Connects, checks tables and rights, and creates the tables that are missing, except one of another system's.
   ///
   /// A table that is there is used as it is and never altered. Two nodes may do this at once.
   ///
   /// - Throws: ``IDError/Code/storeUnavailable``, or ``IDError/Code/storeRejected`` with what the operator has to do.
   public func prepare() async throws(IDError) {
     let found = try await self.run("prepare") { connection in
-      try MySQLSchema.prepare(connection)
-      return try MySQLSchema.durabilityWarnings(connection)
+      try MySQLSchema.prepare(connection, self.table)
+      return try MySQLSchema.durabilityWarnings(connection, self.table)
     }
     self.warnings.withLock { $0 = found }
   }
@@ -58,10 +68,23 @@ public final class MySQLStore: IDStore {
   /// - Throws: As ``prepare()``.
   public func inspect() async throws(IDError) -> [String] {
     let (missing, warnings) = try await self.run("inspect") { connection in
-      (try MySQLSchema.missing(connection), try MySQLSchema.durabilityWarnings(connection))
+      (try MySQLSchema.missing(connection, self.table), try MySQLSchema.durabilityWarnings(connection, self.table))
     }
     self.warnings.withLock { $0 = warnings }
     return missing
+  }
+
+  /// Asks the server whether semi-synchronous replication is at work: MariaDB's `Rpl_semi_sync_master_status`, or MySQL's
+  /// `Rpl_semi_sync_source_status`. Needs no right. Nil where the server has neither.
+  public func semiSync() async throws(IDError) -> Bool? {
+    try await self.run("semi_sync") { connection in
+      let rows = try connection.rows(
+        """
+        SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status')
+        """)
+      let states = rows.compactMap { $0.count == 2 ? $0[1] : nil }
+      return states.isEmpty ? nil : states.contains("ON")
+    }
   }
 
   /// Fails waiting calls and closes all connections.

@@ -38,6 +38,8 @@ public final class SQLiteStore: IDStore {
 
   /// The store's clock in milliseconds since the Unix epoch: this machine's wall clock, as all who share the file have it.
   let now: @Sendable () -> Int64
+  /// The table of tags.
+  let table: SQLiteTable
   private let busyTimeout: Duration
   private let observer: Observer?
   private let queue = DispatchQueue(label: "mid.sqlite")
@@ -47,17 +49,21 @@ public final class SQLiteStore: IDStore {
   ///
   /// - Parameters:
   ///   - path: The database file. It and its folder are created where they are missing.
+  ///   - table: The table of tags, with valid names. Only mid's own is created where it is missing.
   ///   - busyTimeout: How long a write waits for another process's. At least 1 ms.
   ///   - now: The wall clock in milliseconds since the Unix epoch, by which worker leases expire.
   ///   - observer: Told of every operation.
   public init(
     path: String,
+    table: TableDialect = .mid,
     busyTimeout: Duration = .seconds(5),
     now: @escaping @Sendable () -> Int64 = SQLiteStore.wallMilliseconds,
     observer: Observer? = nil
   ) {
     precondition(busyTimeout >= .milliseconds(1), "the busy timeout is at least 1 ms")
+    for (what, name) in table.names { precondition(TableDialect.isName(name), "the \(what) name is valid") }
     self.path = path
+    self.table = SQLiteTable(dialect: table)
     self.busyTimeout = busyTimeout
     self.now = now
     self.observer = observer
@@ -71,7 +77,7 @@ public final class SQLiteStore: IDStore {
     try await self.run("prepare") {
       if case .closed = self.state.withLock({ $0 }) { throw Self.closedError }
       let database = try SQLiteFile.connect(self.path, busyTimeout: self.busyTimeout)
-      try database.writeWithoutTransaction { try SQLiteSchema.create(in: $0) }
+      try database.writeWithoutTransaction { try SQLiteSchema.create(in: $0, self.table) }
       try self.keep(database)
     }
   }
@@ -88,7 +94,9 @@ public final class SQLiteStore: IDStore {
       try SQLiteFile.checkWritable(self.path)
       guard FileManager.default.fileExists(atPath: self.path) else { return ["the file \(self.path)"] }
       let database = try SQLiteFile.connection(to: self.path, busyTimeout: self.busyTimeout)
-      let missing = try database.read { db in try SQLiteSchema.missing(in: db) + SQLiteFile.missingMode(of: db) }
+      let missing = try database.read { db in
+        try SQLiteSchema.missing(in: db, self.table) + SQLiteFile.missingMode(of: db)
+      }
       try self.keep(database)
       return missing
     }

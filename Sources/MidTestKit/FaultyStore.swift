@@ -112,6 +112,10 @@ extension FaultyStore {
     try await self.passed { () async throws(IDError) in try await self.store.inspect() }
   }
 
+  public func semiSync() async throws(IDError) -> Bool? {
+    try await self.passed { () async throws(IDError) in try await self.store.semiSync() }
+  }
+
   /// Closes the wrapped store; never held and never failing.
   public func close() async { await self.store.close() }
 

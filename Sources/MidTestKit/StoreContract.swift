@@ -30,13 +30,20 @@ public struct StoreContract: Sendable {
   /// Whether a store opened after all others were closed finds what they left.
   let isPersistent: Bool
 
+  /// The table of tags under test.
+  let dialect: TableDialect
+
   /// Describes the stores under test.
   ///
   /// - Parameters:
+  ///   - dialect: The stores' table of tags, with a row `default` whose next id is 1 and whose step is 10,000.
   ///   - isPersistent: `false` for a store that keeps nothing once closed.
   ///   - open: Opens one more prepared store, on the same fresh database every time. A store that can't be opened twice
   ///     returns the same instance.
-  public init(isPersistent: Bool = true, open: @escaping @Sendable () async throws -> any IDStore) {
+  public init(
+    dialect: TableDialect = .mid, isPersistent: Bool = true, open: @escaping @Sendable () async throws -> any IDStore
+  ) {
+    self.dialect = dialect
     self.isPersistent = isPersistent
     self.open = open
   }

@@ -49,8 +49,9 @@ struct ServeCommand: AsyncParsableCommand {
     }
     do {
       let store = try StoreOpener.store(
-        at: location, password: configuration.store.password?.reveal(), connections: configuration.store.connections,
-        timeout: configuration.store.timeout, observer: ServerMetrics.storeObserver(registry, kind: kind))
+        at: location, table: configuration.table.dialect, password: configuration.store.password?.reveal(),
+        connections: configuration.store.connections, timeout: configuration.store.timeout,
+        observer: ServerMetrics.storeObserver(registry, kind: kind))
       let server = MidServer(configuration: configuration, store: store, registry: registry, logger: logger)
       let tls = configuration.grpc.tls
       try await server.run { self.announce($0, location, tls) }

@@ -10,6 +10,9 @@ struct ServerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("sqlite:PATH, or mysql://USER@HOST:PORT/DATABASE.", valueName: "url"))
   var store: String?
 
+  @Option(help: ArgumentHelp("The table of tags: \(StoreOptions.tableKinds).", valueName: "dialect"))
+  var table: String?
+
   @Option(help: ArgumentHelp("Where gRPC listens.", valueName: "host:port"))
   var grpc: String?
 
@@ -28,6 +31,7 @@ struct ServerOptions: ParsableArguments {
   func load() throws -> ServerConfiguration {
     var flags: [String: String] = [:]
     flags["store.url"] = self.store
+    flags["segment.table.dialect"] = self.table
     flags["grpc.address"] = self.grpc
     flags["metrics.address"] = self.metrics
     flags["worker.id"] = self.workerID

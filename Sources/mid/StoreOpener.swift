@@ -33,6 +33,7 @@ enum StoreOpener {
   ///
   /// - Parameters:
   ///   - location: Where it is.
+  ///   - table: The table of tags, with valid names.
   ///   - password: Wins over the one in the URL. SQLite takes none.
   ///   - connections: How many connections a MySQL store may use, 1 to 64, where its URL does not say. SQLite has one.
   ///   - timeout: How long to wait for another process's write (SQLite), or for connecting, sending and the answer each
@@ -40,14 +41,16 @@ enum StoreOpener {
   ///   - observer: Told of every operation.
   /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where the URL's details are wrong.
   static func store(
-    at location: StoreLocation, password: String?, connections: Int? = nil, timeout: Duration = .seconds(5),
+    at location: StoreLocation, table: TableDialect = .mid, password: String?, connections: Int? = nil,
+    timeout: Duration = .seconds(5),
     observer: Observer? = nil
   ) throws(IDError) -> any IDStore {
     switch location {
-    case .sqlite(let path): return SQLiteStore(path: path, busyTimeout: timeout, observer: observer)
+    case .sqlite(let path): return SQLiteStore(path: path, table: table, busyTimeout: timeout, observer: observer)
     case .mysql(let url):
       var configuration = try MySQLConfiguration(url: url.reveal(), password: password)
       if let connections, !url.reveal().contains("connections=") { configuration.connections = connections }
+      configuration.table = table
       configuration.connectTimeout = timeout
       configuration.readTimeout = timeout
       configuration.writeTimeout = timeout

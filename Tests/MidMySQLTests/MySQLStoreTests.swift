@@ -128,7 +128,7 @@ extension MySQLServerTests {
           try connection.rows(
             """
             EXPLAIN UPDATE id_segments SET max_id = LAST_INSERT_ID(max_id + 1)
-            WHERE \(try MySQLStore.isTag(Tag("tag500"), connection)) AND max_id <= 5
+            WHERE \(MySQLTable(dialect: .mid).isTag(try connection.literal("tag500"))) AND max_id <= 5
             """)
         }.get()
         // Columns: id, select_type, table, type, possible_keys, key, key_len, ref, rows, Extra.
@@ -155,7 +155,7 @@ extension MySQLServerTests {
       let statements = try await database.sql(
         "SELECT command_type, argument FROM mysql.general_log WHERE thread_id IN (\(threads)) ORDER BY event_time")
       #expect(statements.count == 20)
-      #expect(statements.allSatisfy { $0[1]?.hasPrefix("UPDATE id_segments SET max_id = LAST_INSERT_ID") == true })
+      #expect(statements.allSatisfy { $0[1]?.hasPrefix("UPDATE `id_segments` SET `max_id` = LAST_INSERT_ID") == true })
       await store.close()
       try await database.drop()
     }

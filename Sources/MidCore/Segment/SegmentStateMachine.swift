@@ -338,7 +338,8 @@ extension SegmentStateMachine {
     if range.isEmpty || range.stride != self.stride {
       let text =
         "the store answered \(range.count) ids \(range.stride) apart for tag '\(self.tag)', "
-        + "expected are ids \(self.stride) apart"
+        + "expected are ids \(self.stride) apart. A tag's delta must not change while a node runs, and that of 'default' "
+        + "has to be 1: mend the row, then restart this node"
       return IDError(.storeRejected, text)
     }
     if range.end - range.stride < 1 {

@@ -1,21 +1,41 @@
-/// A tag's row, as a store's table shows it.
+/// A tag's row, as a store's table shows it, and what follows from it by the table's own rule.
 public struct TagRecord: Sendable, Hashable {
   /// The tag.
   public var tag: Tag
-  /// The table's high-water mark. Which id it stands for depends on the table: for `id_segments` the last id given out.
+  /// The table's high-water mark. Which id it stands for depends on the table: ``lastID`` and ``next`` don't.
   public var maxID: Int64
   /// How many ids a load takes at least, 1 or more.
   public var step: Int64
+  /// Which ids the row stands for.
+  public var rule: TableDialect.RangeRule
+  /// Which numbers are ids.
+  public var residue: TableDialect.Residue
 
-  /// The first id of the next range, as `id_segments` counts; the last number there is at the end of the number space.
-  public var next: Int64 { self.maxID < .max ? self.maxID + 1 : .max }
-
-  /// Creates a record.
-  public init(tag: Tag, maxID: Int64, step: Int64) {
+  /// Creates a record. Without a rule, that of `id_segments`.
+  public init(
+    tag: Tag, maxID: Int64, step: Int64, rule: TableDialect.RangeRule = .showsLast,
+    residue: TableDialect.Residue = .all
+  ) {
     self.tag = tag
     self.maxID = maxID
     self.step = step
+    self.rule = rule
+    self.residue = residue
   }
+
+  /// The distance between neighbouring ids, 1 or more.
+  public var stride: Int64 { self.residue.delta }
+
+  /// The largest number that can have been given out, by whoever uses the table.
+  public var lastID: Int64 {
+    switch self.rule {
+    case .showsLast: self.maxID
+    case .showsNext: self.maxID == .min ? .min : self.maxID - 1
+    }
+  }
+
+  /// The first id of the next range, or nil at the end of the numbers.
+  public var next: Int64? { self.lastID >= .max - 1 ? nil : self.residue.first(above: self.lastID) }
 }
 
 /// Where segments come from: a table with one row per tag, shared by all nodes.

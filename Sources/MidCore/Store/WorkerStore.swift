@@ -138,6 +138,11 @@ public protocol IDStore: SegmentStore, WorkerStore {
   /// - Returns: What ``prepare()`` would create, for people: `the table mid_workers`.
   /// - Throws: The same as ``prepare()``.
   func inspect() async throws(IDError) -> [String]
+  /// Asks whether commits wait for a replica to have them: without it, a failover takes back what was committed last, and
+  /// ids repeat. A server may stop waiting by itself, without a word, once its replicas are too slow.
+  ///
+  /// - Returns: `nil` where the store knows nothing of the kind.
+  func semiSync() async throws(IDError) -> Bool?
   /// Closes connections and files. Calls after this fail with ``IDError/Code/storeUnavailable``.
   func close() async
 }
@@ -145,4 +150,7 @@ public protocol IDStore: SegmentStore, WorkerStore {
 extension IDStore {
   /// None.
   public var durabilityWarnings: [String] { [] }
+
+  /// Nothing of the kind.
+  public func semiSync() async throws(IDError) -> Bool? { nil }
 }

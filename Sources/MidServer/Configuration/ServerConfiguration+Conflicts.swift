@@ -28,6 +28,7 @@ extension ServerConfiguration {
     }
     self.snowflake.conflicts(add)
     self.grpc.tls.conflicts(add)
+    self.table.conflicts(add)
     return errors
   }
 }

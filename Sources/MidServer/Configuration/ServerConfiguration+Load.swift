@@ -40,7 +40,14 @@ extension ServerConfiguration {
       store: Store(
         location: try settings(Settings.storeURL), password: try settings(Settings.storePassword),
         connections: try settings(Settings.storeConnections),
-        timeout: try settings(Settings.storeTimeout)),
+        timeout: try settings(Settings.storeTimeout), requireSemiSync: try settings(Settings.storeRequireSemiSync)),
+      table: Table(
+        kind: try settings(Settings.tableDialect), name: try settings(Settings.tableName),
+        tagColumn: try settings(Settings.tableTagColumn), maxColumn: try settings(Settings.tableMaxColumn),
+        stepColumn: try settings(Settings.tableStepColumn), updatedColumn: try settings(Settings.tableUpdatedColumn),
+        versionColumn: try settings(Settings.tableVersionColumn), beginColumn: try settings(Settings.tableBeginColumn),
+        deltaColumn: try settings(Settings.tableDeltaColumn),
+        remainderColumn: try settings(Settings.tableRemainderColumn)),
       dataDirectory: try settings(Settings.dataDirectory),
       grpc: GRPC(
         address: try settings(Settings.grpcAddress), eventLoops: try settings(Settings.grpcEventLoops),

@@ -14,6 +14,8 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var connections: Int
     /// `store.timeout`.
     package var timeout: Duration
+    /// `store.require_semi_sync`.
+    package var requireSemiSync: Bool
   }
 
   /// The gRPC lane.
@@ -140,6 +142,8 @@ package struct ServerConfiguration: Sendable, Equatable {
 
   /// The store.
   package var store: Store
+  /// The table of tags in it.
+  package var table: Table
   /// `data.directory`.
   package var dataDirectory: String
   /// The gRPC lane.

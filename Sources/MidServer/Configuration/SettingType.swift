@@ -186,6 +186,20 @@ extension SettingType where Value == SnowflakeLayout {
   ) { SnowflakeLayout.presets[$0] }
 }
 
+extension SettingType where Value == TableDialect.Kind {
+  /// Whose table of tags it is.
+  static let tableKind = SettingType(
+    allowed: "one of \(TableDialect.Kind.allCases.map(\.rawValue).joined(separator: ", "))"
+  ) { TableDialect.Kind(rawValue: $0) }
+}
+
+extension SettingType where Value == String {
+  /// The name of a table or column.
+  static let tableName = SettingType(
+    allowed: "1 to \(TableDialect.maximumNameLength) letters, digits, _, - or $"
+  ) { TableDialect.isName($0) ? $0 : nil }
+}
+
 extension SettingType where Value == Logger.Level {
   /// A log level of swift-log.
   static let logLevel = SettingType(

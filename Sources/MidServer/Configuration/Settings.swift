@@ -15,6 +15,10 @@ package enum Settings {
   static let storeTimeout = Setting(
     "store.timeout", .duration(.milliseconds(100)...(.seconds(60))), default: "5s",
     help: "How long one operation of the store may take, connecting included.")
+  static let storeRequireSemiSync = Setting(
+    "store.require_semi_sync", .onOff, default: "off",
+    help:
+      "Whether segments are ready only while the database's commits wait for a replica (semi-synchronous replication).")
   static let dataDirectory = Setting(
     "data.directory", .folder, default: "./mid-data",
     help: "Where this node keeps its owner token and its short time bound. Never share it between nodes.")
@@ -163,6 +167,33 @@ package enum Settings {
   static let segmentTagRefresh = Setting(
     "segment.tag_refresh", .duration(.seconds(1)...(.seconds(3_600))), default: "60s",
     help: "How often the list of tags is read again.")
+  static let tableDialect = Setting(
+    "segment.table.dialect", .tableKind, default: "mid", flag: "--table",
+    help: "Whose table the tags stand in: what it is named, and which ids a row stands for. See docs/tables.md.")
+  static let tableName = Setting(
+    "segment.table.name", .optional(.tableName), default: "",
+    help: "The table's name where it is not the dialect's own.")
+  static let tableTagColumn = Setting(
+    "segment.table.tag_column", .optional(.tableName), default: "", help: "The column with the tag, likewise.")
+  static let tableMaxColumn = Setting(
+    "segment.table.max_column", .optional(.tableName), default: "", help: "The column that ids come from, likewise.")
+  static let tableStepColumn = Setting(
+    "segment.table.step_column", .optional(.tableName), default: "", help: "The column with the step, likewise.")
+  static let tableUpdatedColumn = Setting(
+    "segment.table.updated_column", .optional(.tableName), default: "",
+    help: "The column with the time of the last change, likewise. Of MySQL's tables only Tinyid's is asked for it.")
+  static let tableVersionColumn = Setting(
+    "segment.table.version_column", .optional(.tableName), default: "",
+    help: "The column that counts changes, likewise; for tinyid.")
+  static let tableBeginColumn = Setting(
+    "segment.table.begin_column", .optional(.tableName), default: "",
+    help: "The column that keeps where a tag began, likewise; for tinyid.")
+  static let tableDeltaColumn = Setting(
+    "segment.table.delta_column", .optional(.tableName), default: "",
+    help: "The column with the distance between ids, likewise; for tinyid.")
+  static let tableRemainderColumn = Setting(
+    "segment.table.remainder_column", .optional(.tableName), default: "",
+    help: "The column with the remainder that ids have, likewise; for tinyid.")
   static let batchMax = Setting(
     "batch.max", .integer(1...1_000_000), default: "1000000",
     help: "The most ids that one batch call may ask for.")
@@ -192,6 +223,7 @@ package enum Settings {
   /// All of them, in the order in which help shows them.
   package static let all: [any SettingDescription] = [
     storeURL, storePassword, storeConnections, storeTimeout, dataDirectory,
+    storeRequireSemiSync,
     grpcAddress, grpcEventLoops, grpcMaxConnections, grpcMaxStreams, grpcMaxMessageBytes, grpcMaxHeaderBytes,
     grpcMaxWindowBytes, grpcMaxHeldBytes, grpcMaxMemoryBytes, grpcMaxUnproductiveFrames, grpcMaxResets,
     grpcPingMinInterval, grpcPingStrikes, grpcFirstRequestTimeout, grpcStuckTimeout, grpcKeepaliveInterval,
@@ -203,6 +235,8 @@ package enum Settings {
     snowflakeRenewInterval,
     segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTarget, segmentMaxLoad, segmentOutage, segmentIdle,
     segmentTagRefresh, batchMax,
+    tableDialect, tableName, tableTagColumn, tableMaxColumn, tableStepColumn, tableUpdatedColumn, tableVersionColumn,
+    tableBeginColumn, tableDeltaColumn, tableRemainderColumn,
     clockNTPServers, clockNTPInterval, clockMaxOffset,
     logLevel, logFormat, shutdownGrace,
   ]

@@ -75,6 +75,10 @@ package enum MetricCatalogue {
     "mid_store_errors_total", .counter, unit: .operations, labels: ["store", "operation", "code"],
     "Store operations that failed, by error code.")
 
+  package static let storeSemiSync = MetricFamily(
+    "mid_store_semi_sync", .gauge, unit: .none,
+    "1 where the database's commits wait for a replica, 0 where not; absent where the store has no such thing.")
+
   package static let buildInfo = MetricFamily(
     "mid_build_info", .gauge, unit: .none, labels: ["version", "os", "arch"], "Always 1; the labels say what runs.")
   package static let ready = MetricFamily(
@@ -148,7 +152,7 @@ package enum MetricCatalogue {
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
     calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
     segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads,
-    storeDuration, storeErrors, buildInfo, ready,
+    storeDuration, storeErrors, storeSemiSync, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,
     clockSteps, clockTrusted, clockStoreTrusted, clockStoreOffset,

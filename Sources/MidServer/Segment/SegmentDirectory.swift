@@ -165,7 +165,7 @@ package final class SegmentDirectory: Sendable {
       state.lastError = nil
       for (tag, generator) in state.generators {
         if let record = state.known[tag] {
-          generator.update(step: record.step, next: record.next)
+          generator.update(step: record.step, next: record.next ?? .max)
         } else {
           removed.append(generator)
           state.marks[tag] = generator.snapshot.highWater ?? state.marks[tag]
@@ -245,7 +245,7 @@ package final class SegmentDirectory: Sendable {
     if let generator = state.generators[tag] { return generator }
     guard let record = state.known[tag], !state.isClosed else { return nil }
     if tag == .default {
-      self.defaultGenerator.update(step: record.step, next: record.next)
+      self.defaultGenerator.update(step: record.step, next: record.next ?? .max)
       state.generators[tag] = self.defaultGenerator
       return self.defaultGenerator
     }
@@ -253,7 +253,8 @@ package final class SegmentDirectory: Sendable {
     guard
       case .success(let generator) = Result(catching: { () throws(IDError) in
         try Self.makeGenerator(
-          tag, step: record.step, settings: self.settings, highWater: state.marks[tag], clock: self.clock,
+          tag, step: record.step, stride: record.stride, settings: self.settings, highWater: state.marks[tag],
+          clock: self.clock,
           onLoadNeeded: self.onLoadNeeded)
       })
     else { return nil }
@@ -267,12 +268,13 @@ package final class SegmentDirectory: Sendable {
   }
 
   private static func makeGenerator(
-    _ tag: Tag, step: Int64, settings: SegmentSettings, highWater: Int64?, clock: any TimeSource,
+    _ tag: Tag, step: Int64, stride: Int64 = 1, settings: SegmentSettings, highWater: Int64?, clock: any TimeSource,
     onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void
   ) throws(IDError) -> SegmentGenerator {
     let box = WeakGenerator()
-    let generator = try SegmentGenerator(tag: tag, step: step, settings: settings, highWater: highWater, clock: clock) {
-      load in
+    let generator = try SegmentGenerator(
+      tag: tag, step: step, stride: stride, settings: settings, highWater: highWater, clock: clock
+    ) { load in
       if let generator = box.generator.withLock({ $0.value }) { onLoadNeeded(generator, load) }
     }
     box.generator.withLock { $0.value = generator }

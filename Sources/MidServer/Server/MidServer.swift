@@ -66,8 +66,12 @@ package struct MidServer {
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
     let segments = try self.makeSegments(supervisor, metrics: metrics)
+    let semiSync = SemiSyncMonitor(
+      isRequired: self.configuration.store.requireSemiSync, store: self.store,
+      storeReady: { try await supervisor.waitUntilReady() }, registry: self.registry, logger: self.logger)
     let health = HealthMethods(
-      isSnowflakeReady: { keeper.isReady && clockMonitor.isTrusted }, isSegmentReady: { segments.directory.isReady },
+      isSnowflakeReady: { keeper.isReady && clockMonitor.isTrusted },
+      isSegmentReady: { segments.directory.isReady && semiSync.isSatisfied },
       hasReflection: self.configuration.grpc.reflection)
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
@@ -95,6 +99,7 @@ package struct MidServer {
           certificates.reload()
           segments.reload()
         }, logger: self.logger))
+    services.append(semiSync)
     services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {
       services.append(

@@ -36,8 +36,8 @@ struct DoctorCommand: AsyncParsableCommand {
     let probe: DoctorProbe
     do throws(IDError) {
       let store = try StoreOpener.store(
-        at: configuration.store.location, password: configuration.store.password?.reveal(), connections: 1,
-        timeout: configuration.store.timeout)
+        at: configuration.store.location, table: configuration.table.dialect,
+        password: configuration.store.password?.reveal(), connections: 1, timeout: configuration.store.timeout)
       let wish = try configuration.snowflake.wish(host: HostName.current)
       probe = DoctorProbe(configuration: configuration, store: store, wish: wish)
     } catch {

@@ -15,14 +15,14 @@ struct TagCheck {
 
   /// One finding for all tags, and one for each that needs a look, the furthest first.
   var findings: [Finding] {
-    let tags = self.tags.sorted { ($1.maxID, $0.tag.name) < ($0.maxID, $1.tag.name) }
+    let tags = self.tags.sorted { ($1.lastID, $0.tag.name) < ($0.lastID, $1.tag.name) }
     guard let furthest = tags.first else {
       return [.warn(Self.name, "the store has no tags", "mid tag create NAME makes one for segment ids")]
     }
     let troubled = tags.compactMap(self.trouble)
     let count = tags.count == 1 ? "1 tag" : "\(tags.count) tags"
     var findings = [
-      Finding.ok(Self.name, "\(count), the furthest is \(furthest.tag) with ids up to \(furthest.maxID)")
+      Finding.ok(Self.name, "\(count), the furthest is \(furthest.tag) with ids up to \(furthest.lastID)")
     ]
     findings += troubled.prefix(Self.mostLines)
     let rest = troubled.dropFirst(Self.mostLines)
@@ -36,17 +36,17 @@ struct TagCheck {
   }
 
   private func trouble(_ record: TagRecord) -> Finding? {
-    let tag = "tag \(record.tag) has given out ids up to \(record.maxID)"
-    func isNear(_ limit: Int64) -> Bool { record.maxID >= limit - limit / 10 }
-    if record.maxID >= Self.last {
+    let tag = "tag \(record.tag) has given out ids up to \(record.lastID)"
+    func isNear(_ limit: Int64) -> Bool { record.lastID >= limit - limit / 10 }
+    if record.lastID >= Self.last {
       return .fail(Self.name, "\(tag): none is left below 2^63", "its calls fail; move to another tag")
     }
     if isNear(Self.last) {
       return .warn(
-        Self.name, "\(tag): \(Self.last - record.maxID) are left below 2^63",
+        Self.name, "\(tag): \(Self.last - record.lastID) are left below 2^63",
         "move to another tag before they are used up")
     }
-    if record.maxID > Self.lastSafe {
+    if record.lastID > Self.lastSafe {
       return .warn(
         Self.name, "\(tag), past 2^53-1: JavaScript, and JSON readers like it, round them",
         "take them as strings there, or move to another tag")
@@ -54,7 +54,7 @@ struct TagCheck {
     if isNear(Self.lastSafe) {
       return .warn(
         Self.name,
-        "\(tag): \(Self.lastSafe - record.maxID) are left to 2^53-1, past which JavaScript and JSON readers like it round",
+        "\(tag): \(Self.lastSafe - record.lastID) are left to 2^53-1, past which JavaScript and JSON readers like it round",
         "take them as strings there before that, or move to another tag")
     }
     return nil

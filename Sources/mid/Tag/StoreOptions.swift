@@ -13,7 +13,21 @@ struct StoreOptions: ParsableArguments {
       """, valueName: "url"))
   var store: String?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      The table of tags: \(tableKinds). Default: MID_SEGMENT_TABLE_DIALECT from the environment, where \
+      MID_SEGMENT_TABLE_NAME and the like name table and columns, else mid.
+      """, valueName: "dialect"))
+  var table: String?
+
+  /// The dialects, for help texts.
+  static let tableKinds = TableDialect.Kind.allCases.map(\.rawValue).joined(separator: ", ")
+
   func validate() throws {
+    if let table = self.table, TableDialect.Kind(rawValue: table) == nil {
+      throw ValidationError("--table is one of \(Self.tableKinds), not \(table).")
+    }
     guard let store = self.store else { return }
     do { _ = try StoreOpener.location(argument: store) } catch { throw ValidationError(error.description) }
   }
@@ -37,9 +51,10 @@ struct StoreOptions: ParsableArguments {
       throw CommandFailure(
         "there is no store at \(path); `mid serve` or `mid tag create` makes it, or name another with --store")
     }
+    let table = try self.tableDialect(environment)
     let store: any IDStore
     do throws(IDError) {
-      store = try StoreOpener.store(at: location, password: environment["MID_STORE_PASSWORD"])
+      store = try StoreOpener.store(at: location, table: table, password: environment["MID_STORE_PASSWORD"])
     } catch {
       throw CommandFailure(error.message)
     }
@@ -51,6 +66,17 @@ struct StoreOptions: ParsableArguments {
     } catch {
       await store.close()
       throw CommandFailure(error.description)
+    }
+  }
+
+  /// The table of tags: the option and the environment's names.
+  ///
+  /// - Throws: Exit code 2 after every error there is was printed.
+  func tableDialect(_ environment: [String: String]) throws -> TableDialect {
+    do throws(ConfigurationErrors) {
+      return try ServerConfiguration.Table.load(kind: self.table, environment: environment).dialect
+    } catch {
+      throw ServerOptions.broken(error.errors.map(\.description))
     }
   }
 

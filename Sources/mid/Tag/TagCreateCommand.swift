@@ -41,6 +41,6 @@ struct TagCreateCommand: AsyncParsableCommand {
     let record = try await self.store.withStore(create: true) { store throws(IDError) in
       try await store.createTag(tag, step: self.step, first: self.first)
     }
-    try output.line("created tag \(record.tag): first id \(self.first), step \(record.step)")
+    try output.line("created tag \(record.tag): first id \(TagTable.next(record)), step \(record.step)")
   }
 }

@@ -9,7 +9,7 @@ struct TagListCommand: AsyncParsableCommand {
     abstract: "List the tags of a store.",
     discussion: """
       NEXT is the first id of the next range a server will take; running servers still hold ids below it. MAX_ID is \
-      what stands in the table: the last id taken. With --json, ids are strings, because JSON readers often round \
+      what stands in the table: the last id taken, or with Leaf's tables the next one. STEP counts ids. With --json, ids are strings, because JSON readers often round \
       numbers above 2^53.
 
         mid tag list

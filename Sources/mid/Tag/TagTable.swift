@@ -11,7 +11,7 @@ struct TagTable {
 
   /// The next id of a tag, as a decimal number; the end of the number space has none.
   static func next(_ record: TagRecord) -> String {
-    record.maxID < .max ? String(record.maxID + 1) : "none"
+    record.next.map(String.init) ?? "none"
   }
 
   /// The table, a heading first; numbers stand to the right.

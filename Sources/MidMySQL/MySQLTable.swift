@@ -1,0 +1,175 @@
+import MidCore
+
+/// The statements on the table of tags, in MySQL's SQL. Every name stands in backticks; a dialect's names are checked to
+/// hold nothing that could end them.
+struct MySQLTable {
+  let dialect: TableDialect
+
+  /// `name` as an identifier.
+  static func quoted(_ name: String) -> String { "`\(name)`" }
+
+  var table: String { Self.quoted(self.dialect.table) }
+  var tag: String { Self.quoted(self.dialect.tagColumn) }
+  var max: String { Self.quoted(self.dialect.maxColumn) }
+  var step: String { Self.quoted(self.dialect.stepColumn) }
+
+  /// The columns that statements name. A table whose time of change keeps itself is not asked for it.
+  var columns: [String] {
+    self.dialect.columns.filter { $0 != self.dialect.updatedColumn || self.setsTime }
+  }
+
+  /// Tinyid's server sets the time by hand; in the other tables `ON UPDATE CURRENT_TIMESTAMP` does, where it is asked to.
+  private var setsTime: Bool { self.dialect.kind == .tinyid }
+
+  /// Assignments that every change of a row makes beside its own, each after a comma: what an old server looks at to see
+  /// that another was first.
+  var marksOfChange: String {
+    var text = ""
+    if let version = self.dialect.versionColumn.map(Self.quoted) { text += ", \(version) = \(version) + 1" }
+    if self.setsTime, let updated = self.dialect.updatedColumn { text += ", \(Self.quoted(updated)) = NOW()" }
+    return text
+  }
+
+  /// Finds out about missing columns, and touches no row.
+  var probe: String {
+    "SELECT \(self.columns.map(Self.quoted).joined(separator: ", ")) FROM \(self.table) WHERE 1 = 0"
+  }
+
+  /// Finds out about missing rights, and touches no row.
+  var writeProbe: String { "UPDATE \(self.table) SET \(self.max) = \(self.max)\(self.marksOfChange) WHERE 1 = 0" }
+
+  /// Tag, `max_id`, step, delta and remainder of all rows, to which a condition may be added. ``record(_:_:)`` reads them.
+  var select: String { self.select(max: self.max, step: self.step) }
+
+  /// The same with numbers for what is NULL, so that such a row does not take the others away.
+  var selectLenient: String { self.select(max: "COALESCE(\(self.max), 0)", step: "COALESCE(\(self.step), 1)") }
+
+  private func select(max: String, step: String) -> String {
+    let (delta, remainder) = self.residue ?? ("1", "0")
+    return "SELECT \(self.tag), \(max), \(step), \(delta), \(remainder) FROM \(self.table)"
+  }
+
+  /// Delta and remainder as Tinyid's server reads them, NULL being 1 and 0.
+  private var residue: (delta: String, remainder: String)? {
+    self.dialect.residueColumns.map {
+      ("COALESCE(\(Self.quoted($0.delta)), 1)", "COALESCE(\(Self.quoted($0.remainder)), 0)")
+    }
+  }
+
+  /// The condition for the row of exactly the tag whose literal is `name`.
+  ///
+  /// Most collations take `Order` for `order`. The first half finds the row by the key, under whatever collation the
+  /// column has; the second lets only the same bytes through, so that no two tags ever share a row.
+  func isTag(_ name: String) -> String {
+    "\(self.tag) = \(name) AND CAST(CONVERT(\(self.tag) USING utf8mb4) AS BINARY) = CAST(\(name) AS BINARY)"
+  }
+
+  /// Takes `count` ids in one round trip, where the row stands at `limit` or below and its ids are still those of
+  /// `residue`. The number of the last insert is what `max_id` becomes.
+  func load(_ name: String, count: Int64, limit: Int64, _ residue: TableDialect.Residue) -> String {
+    """
+    UPDATE \(self.table) SET \(self.max) = LAST_INSERT_ID(\(self.max) + \(count * residue.delta))\(self.marksOfChange) \
+    WHERE \(self.isTag(name)) AND \(self.max) <= \(limit)\(self.has(residue))
+    """
+  }
+
+  /// Puts `max_id` back to `before` where it stands within `taken`.
+  func giveBack(
+    _ name: String, before: Int64, taken: ClosedRange<Int64>, _ residue: TableDialect.Residue
+  ) -> String {
+    """
+    UPDATE \(self.table) SET \(self.max) = \(before)\(self.marksOfChange) WHERE \(self.isTag(name)) \
+    AND \(self.max) BETWEEN \(taken.lowerBound) AND \(taken.upperBound)\(self.has(residue))
+    """
+  }
+
+  /// Adds a row.
+  func insert(_ name: String, maxID: Int64, step: Int64) -> String {
+    var values = [(self.tag, name), (self.max, "\(maxID)"), (self.step, "\(step)")]
+    if let begin = self.dialect.beginColumn { values.append((Self.quoted(begin), "\(maxID)")) }
+    if let columns = self.dialect.residueColumns {
+      values += [(Self.quoted(columns.delta), "1"), (Self.quoted(columns.remainder), "0")]
+    }
+    if self.setsTime, let updated = self.dialect.updatedColumn { values.append((Self.quoted(updated), "NOW()")) }
+    let (columns, literals) = (values.map(\.0).joined(separator: ", "), values.map(\.1).joined(separator: ", "))
+    return "INSERT INTO \(self.table) (\(columns)) VALUES (\(literals))"
+  }
+
+  private func has(_ residue: TableDialect.Residue) -> String {
+    guard let (delta, remainder) = self.residue else { return "" }
+    return " AND \(delta) = \(residue.delta) AND \(remainder) = \(residue.remainder)"
+  }
+
+  /// The record of a row that ``select`` brought.
+  func record(_ row: [String?], _ tag: Tag, isLenient: Bool = false) throws(IDError) -> TagRecord {
+    func number(_ column: Int) -> Int64? { row[column].flatMap { Int64($0) } }
+    guard let maxID = number(1), let step = number(2) else {
+      throw IDError(
+        .storeRejected,
+        "the row of tag \(tag) in \(self.dialect.table) has no whole number as \(self.dialect.maxColumn) or "
+          + "\(self.dialect.stepColumn) (NULL?); UPDATE it to one")
+    }
+    let residue = number(3).flatMap { delta in
+      number(4).flatMap { TableDialect.Residue(delta: delta, remainder: $0) }
+    }
+    guard let residue = residue ?? (isLenient ? .all : nil) else {
+      throw IDError(
+        .storeRejected,
+        "the row of tag \(tag) in \(self.dialect.table) has delta \(row[3] ?? "NULL") and remainder "
+          + "\(row[4] ?? "NULL"): no id has that; a delta is 1 to \(TableDialect.Residue.maximumDelta), a remainder "
+          + "less than it")
+    }
+    return self.dialect.record(tag, maxID: maxID, step: step, residue)
+  }
+}
+
+extension MySQLTable {
+  /// How the table is made, in the shape that its system has published. `CREATE TABLE IF NOT EXISTS` for mid's own.
+  var creation: String {
+    let time = "TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP"
+    let updated = self.dialect.updatedColumn.map { Self.quoted($0) } ?? ""
+    switch self.dialect.kind {
+    case .mid:
+      // The columns are those of the table's first maker; the collation compares names exactly.
+      return """
+        CREATE TABLE IF NOT EXISTS \(self.table) (
+          id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+          \(self.tag) VARCHAR(50) NOT NULL UNIQUE,
+          \(self.max) BIGINT NOT NULL DEFAULT 0,
+          \(self.step) INT NOT NULL DEFAULT 10000,
+          created_at \(time),
+          \(updated) \(time) ON UPDATE CURRENT_TIMESTAMP
+        ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+        """
+    case .leaf, .leafSegment:
+      return """
+        CREATE TABLE \(self.table) (
+          \(self.tag) VARCHAR(128) NOT NULL DEFAULT '',
+          \(self.max) BIGINT NOT NULL DEFAULT 1,
+          \(self.step) INT NOT NULL,
+          \(self.dialect.kind == .leaf ? "description" : "`desc`") VARCHAR(256) DEFAULT NULL,
+          \(updated) \(time) ON UPDATE CURRENT_TIMESTAMP,
+          PRIMARY KEY (\(self.tag))
+        ) ENGINE = InnoDB
+        """
+    case .tinyid:
+      let columns = self.dialect.residueColumns
+      let old = "TIMESTAMP NOT NULL DEFAULT '2010-01-01 00:00:00'"
+      func name(_ column: String?) -> String { Self.quoted(column ?? "") }
+      return """
+        CREATE TABLE \(self.table) (
+          id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+          \(self.tag) VARCHAR(63) NOT NULL DEFAULT '' UNIQUE,
+          \(name(self.dialect.beginColumn)) BIGINT NOT NULL DEFAULT 0,
+          \(self.max) BIGINT NOT NULL DEFAULT 0,
+          \(self.step) INT DEFAULT 0,
+          \(name(columns?.delta)) INT NOT NULL DEFAULT 1,
+          \(name(columns?.remainder)) INT NOT NULL DEFAULT 0,
+          create_time \(old),
+          \(updated) \(old),
+          \(name(self.dialect.versionColumn)) BIGINT NOT NULL DEFAULT 0
+        ) ENGINE = InnoDB
+        """
+    }
+  }
+}
