@@ -23,7 +23,8 @@ import MidServer
       """,
     version: "mid \(MidVersion.current)",
     subcommands: [
-      ServeCommand.self, NextCommand.self, BenchCommand.self, TagCommand.self, WorkerCommand.self, DoctorCommand.self,
+      ServeCommand.self, NextCommand.self, BenchCommand.self, TagCommand.self, ImportCommand.self, WorkerCommand.self,
+      DoctorCommand.self,
     ]
   )
 }
