@@ -1,0 +1,186 @@
+"""A Galera cluster of three nodes that all take writes, and semi-synchronous replication."""
+
+import os
+import re
+import subprocess
+import time
+
+import grpc
+import pytest
+
+from load import assert_increasing, assert_unique
+from programs import MARIADB_PASSWORD, ROOT, MariaDB, free_port, needs, run_mid, wait_until
+from stubs import generate_batch
+from together import at_once
+
+TAG = "orders"
+
+
+class Galera:
+    """A private cluster by script/galera."""
+
+    SCRIPT = os.path.join(ROOT, "script", "galera")
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def run(self, *arguments, seconds=100):
+        log = f"{self.folder}.log"
+        with open(log, "wb") as output:
+            status = subprocess.run(
+                [self.SCRIPT, *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds,
+                env={**os.environ, "MID_TEST_MYSQL_PASSWORD": MARIADB_PASSWORD},
+            ).returncode
+        with open(log, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+        assert status == 0, f"script/galera {arguments[0]} ended with {status}:\n{text}"
+        return text
+
+    def start(self):
+        # Nine ports in a row.
+        text = self.run("start", self.folder, free_port())
+        nodes = []
+        for url in re.findall(r"mysql://\S+", text):
+            node = MariaDB(self.folder)
+            node.url = re.sub(r"//([^:@/]+):[^@/]*@", r"//\1@", url)
+            nodes.append(node)
+        assert len(nodes) == 3, text
+        return nodes
+
+
+@pytest.fixture
+def galera(tmp_path):
+    cluster = Galera(tmp_path / "galera")
+    try:
+        cluster.nodes = cluster.start()
+        yield cluster
+    finally:
+        for number in (1, 2, 3):
+            cluster.run("kill", cluster.folder, number)
+
+
+def take_until(server, end, size):
+    """Ids from a server by batches until `end`, and the seconds in which each answer came; refused calls are tried again."""
+    ids, answers, failures = [], [], []
+    with server.channel() as channel:
+        batch = generate_batch(channel)
+        while time.monotonic() < end:
+            try:
+                for start, stride, count in batch("segment", size, TAG, timeout=5):
+                    ids.extend(range(start, start + stride * count, stride))
+                answers.append(time.monotonic())
+            except grpc.RpcError as error:
+                failures.append(f"{error.code().name}: {error.details()}")
+                time.sleep(0.05)
+    return ids, answers, failures
+
+
+@needs("mariadbd")
+@pytest.mark.skipif(
+    not os.path.exists("/usr/lib/galera/libgalera_smm.so") and not os.environ.get("CI"), reason="not installed: galera-4"
+)
+def test_three_galera_nodes_that_all_take_writes_give_distinct_ids_also_when_one_dies(galera, mid):
+    environment = {"MID_STORE_PASSWORD": MARIADB_PASSWORD}
+    servers = []
+    for node in galera.nodes:
+        # The worker ids are none of this test's business, and three nodes that begin at once want the same ones.
+        server = mid(store=node.url, arguments=["--worker-id", len(servers)], settings=environment)
+        server.launch()
+        server.wait_for_health("segment", "SERVING", 30)
+        servers.append(server)
+    result = run_mid("tag", "create", TAG, "--step", 10, "--store", galera.nodes[0].url, environment=environment)
+    assert result.returncode == 0, result.stderr
+    for server in servers:
+        wait_until(lambda: take_until(server, time.monotonic() + 0.1, 1)[0], 10, "the new tag on a node that runs")
+    # Small loads, so that all three write the one row all the time.
+    begin = time.monotonic()
+    results = at_once(*(lambda each=each: take_until(each, begin + 6, 10) for each in servers))
+    for number, (ids, _, _) in enumerate(results):
+        assert len(ids) > 100, f"node {number + 1} gave {len(ids)} ids"
+        assert_increasing(ids, f"node {number + 1}")
+    before = [each for ids, _, _ in results for each in ids]
+    assert_unique(before)
+    status = (
+        "SELECT SUM(variable_value) FROM information_schema.global_status "
+        "WHERE variable_name IN ('wsrep_local_bf_aborts', 'wsrep_local_cert_failures')"
+    )
+    taken_back = sum(int(float(node.query(status)[0][0])) for node in galera.nodes)
+    assert taken_back > 0, "the cluster took no statement back: the nodes did not meet"
+    # What the cluster takes back is sent again, unseen by callers.
+    assert [failure for _, _, failures in results for failure in failures] == []
+    # The cluster goes on without the one that dies, after the second or two in which it is missed.
+    killed = time.monotonic()
+    galera.run("kill", galera.folder, 1)
+    after = at_once(*(lambda each=each: take_until(each, killed + 8, 10) for each in servers[1:]))
+    everything = before + [each for ids, _, _ in after for each in ids]
+    assert_unique(everything)
+    for number, (_, answers, _) in enumerate(after):
+        assert sum(1 for each in answers if each > killed + 6) > 10, f"node {number + 2} gives no ids after the death"
+    print(f"{len(everything)} ids, {taken_back} statements taken back by the cluster")
+
+
+@pytest.fixture
+def replicated(tmp_path, monkeypatch):
+    """A primary and a replica that acknowledges, semi-synchronously."""
+    common = "--log-bin=binlog --binlog-format=ROW --sync-binlog=0 --innodb-flush-log-at-trx-commit=0"
+    options = {
+        "primary": "--server-id=1 --rpl-semi-sync-master-enabled=ON --rpl-semi-sync-master-timeout=500",
+        "replica": "--server-id=2 --rpl-semi-sync-slave-enabled=ON",
+    }
+    servers = []
+    try:
+        for name, own in options.items():
+            monkeypatch.setenv("MID_TEST_MYSQL_OPTIONS", f"{common} {own}")
+            servers.append(MariaDB(tmp_path / name))
+            servers[-1].start()
+        primary, replica = servers
+        replica.query(
+            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={primary.port}, MASTER_USER='mid', "
+            f"MASTER_PASSWORD='{MARIADB_PASSWORD}', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1; START SLAVE"
+        )
+        wait_until(lambda: status(primary, "Rpl_semi_sync_master_clients") == "1", 20, "the replica is connected")
+        wait_until(lambda: status(primary, "Rpl_semi_sync_master_status") == "ON", 20, "commits wait for the replica")
+        yield primary, replica
+    finally:
+        for server in servers:
+            if server.is_running:
+                server.kill()
+
+
+def status(server, name):
+    return server.query(f"SHOW GLOBAL STATUS LIKE '{name}'")[0][1]
+
+
+@needs("mariadbd")
+def test_a_silent_fall_back_to_asynchronous_replication_is_seen(replicated, mid):
+    primary, replica = replicated
+    strict = mid(
+        store=primary.url,
+        arguments=["--worker-id", "1"],
+        settings={**primary.settings, "MID_STORE_REQUIRE_SEMI_SYNC": "on"},
+    )
+    lenient = mid(store=primary.url, arguments=["--worker-id", "2"], settings=primary.settings)
+    for server in (strict, lenient):
+        server.launch()
+        server.wait_for_health("segment", "SERVING", 20)
+        wait_until(lambda: server.metric("mid_store_semi_sync") == 1, 10, "the gauge shows that commits wait")
+    replica.query("STOP SLAVE")
+    # The next write waits in vain; from then on none waits.
+    result = run_mid("tag", "create", TAG, "--store", primary.url, environment=primary.settings)
+    assert result.returncode == 0, result.stderr
+    wait_until(lambda: status(primary, "Rpl_semi_sync_master_status") == "OFF", 10, "the primary no longer waits")
+    strict.wait_for_health("segment", "NOT_SERVING", 15)
+    for server in (strict, lenient):
+        wait_until(lambda: server.metric("mid_store_semi_sync") == 0, 15, "the gauge shows that commits don't wait")
+    lenient.wait_for_health("segment", "SERVING", 1)
+    strict.wait_for_health("snowflake", "SERVING", 1)
+    replica.query("START SLAVE")
+    strict.wait_for_health("segment", "SERVING", 30)
+    wait_until(lambda: strict.metric("mid_store_semi_sync") == 1, 10, "the gauge shows that commits wait again")
+    log = strict.process.output()
+    assert log.count("semi-synchronous replication is off") == 1, "told once a change"
+    assert log.count("semi-synchronous replication is on") == 1, "told once a change"
