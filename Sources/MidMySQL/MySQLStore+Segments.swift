@@ -29,23 +29,44 @@ extension MySQLStore {
     let table = self.table
     guard let limit = table.dialect.lastMaxID(for: count, residue) else { return nil }
     let name = try connection.literal(tag.name)
-    let outcome = try Self.updating(tag) {
-      try connection.execute(table.load(name, count: count, limit: limit, residue))
-    }
-    switch outcome.affectedRows {
+    let statement = table.load(name, count: count, limit: limit, residue)
+    let (rows, maxID) = try Self.updating(tag) { try self.moved(tag, by: statement, connection) }
+    switch rows {
     case 0: return nil
     case 1:
-      // The library's number is unsigned; a row set below zero by its operator comes back by its bits.
-      let maxID = Int64(bitPattern: outcome.insertID)
       guard let range = table.dialect.range(endingAt: maxID, count: count, residue) else {
         throw IDError(.storeRejected, "the row of tag \(tag) came to \(maxID), which no load of \(count) ids makes")
       }
       return range
-    case let rows:
+    default:
       throw IDError(
         .storeRejected,
         "tag \(tag) has \(rows) rows in \(table.dialect.table); leave one, and make \(table.dialect.tagColumn) a unique "
           + "key")
+    }
+  }
+
+  /// Carries out a load's statement.
+  ///
+  /// A trigger on the table hides the number that the statement leaves in LAST_INSERT_ID: the server puts back what was
+  /// there before the trigger. What is taken then is not used, and from then on the row is read within the transaction
+  /// that has moved it, which takes two round trips more.
+  ///
+  /// - Returns: How many rows it has changed, and where the row stands now.
+  private func moved(
+    _ tag: Tag, by statement: String, _ connection: MySQLConnection
+  ) throws -> (rows: UInt64, maxID: Int64) {
+    if !self.hidesInsertIDs.load(ordering: .relaxed) {
+      let outcome = try connection.execute(statement)
+      if outcome.affectedRows != 1 || outcome.insertID != 0 {
+        // The library's number is unsigned; a row set below zero by its operator comes back by its bits.
+        return (outcome.affectedRows, Int64(bitPattern: outcome.insertID))
+      }
+      self.hidesInsertIDs.store(true, ordering: .relaxed)
+    }
+    return try connection.transaction {
+      let rows = try connection.execute(statement).affectedRows
+      return (rows, rows == 1 ? try self.record(of: tag, connection).maxID : 0)
     }
   }
 

@@ -29,6 +29,8 @@ public final class MySQLStore: IDStore {
 
   let configuration: MySQLConfiguration
   let warnings = Mutex<[String]>([])
+  /// Whether a load's number did not come back; see `moved(_:by:_:)`.
+  let hidesInsertIDs = Atomic(false)
   /// Which numbers are ids, by tag, as last seen in a table that says so. Every load checks it against the row.
   let residues = Mutex<[Tag: TableDialect.Residue]>([:])
   private let pool: MySQLPool

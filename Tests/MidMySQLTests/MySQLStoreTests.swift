@@ -39,6 +39,22 @@ extension MySQLServerTests {
       try await database.drop()
     }
 
+    @Test func `a trigger on the table, which hides the load's number, costs ids and repeats none`() async throws {
+      let database = try await TestDatabase()
+      try await database.sql(originalTable, originalRow, "UPDATE id_segments SET max_id = 1000")
+      let store = MySQLStore(database.configuration)
+      try await store.prepare()
+      #expect(try await store.allocate(10, for: .default) == IDRange(start: 1001, count: 10))
+      try await database.sql("CREATE TRIGGER watched BEFORE UPDATE ON id_segments FOR EACH ROW DO SLEEP(0.001)")
+      // The first load after that is lost.
+      #expect(try await store.allocate(10, for: .default) == IDRange(start: 1021, count: 10))
+      #expect(try await store.allocate(5, for: .default) == IDRange(start: 1031, count: 5))
+      #expect(try await database.sql("SELECT max_id FROM id_segments") == [["1035"]])
+      await self.expectError(.unknownTag) { _ = try await store.allocate(1, for: Tag("nobody")) }
+      await store.close()
+      try await database.drop()
+    }
+
     @Test func `an empty table of somebody else's making gets no rows`() async throws {
       let database = try await TestDatabase()
       try await database.sql(originalTable)

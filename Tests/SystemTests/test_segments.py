@@ -206,3 +206,45 @@ def test_a_retry_with_the_same_request_key_gets_the_same_ids(mid, mode, count):
             assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
             assert "request_key" in refused.value.details()
         assert batch(b"") != batch(b"")
+
+
+def test_a_slow_store_is_not_seen_by_callers(mid, mariadb, scale):
+    """Every commit takes 200 ms more; two buffers that are switched every second, at a steady rate."""
+    rate, seconds, factor = scale((5_000, 4, 5.0), (20_000, 30, 1.2))
+    create(mariadb, "orders", rate)
+    settings = {
+        **mariadb.settings,
+        # Two buffers of one second and no more, so that it is the switch that is looked at.
+        "MID_SEGMENT_OUTAGE": "0s",
+        "MID_SEGMENT_MAX_LOAD": str(rate),
+        # Callers and server share the machine: the server gets it first.
+        "MID_GRPC_EVENT_LOOPS": "1",
+    }
+    server = mid(store=mariadb.url, settings=settings).start(ready=["segment"])
+
+    def measured():
+        told = run_mid(
+            *("bench", "--server", server.address, "--tag", "orders", "--rate", rate, "-c", 4, "-m", 32),
+            *("--duration", seconds, "--threads", 1, "--json"),
+            timeout=seconds + 60,
+        )
+        assert told.returncode == 0, told.stdout + told.stderr
+        return json.loads(told.stdout)["latency_nanoseconds"]["p99.9"] / 1e6
+
+    measured()
+    pairs = []
+    # A busy machine: the best of three pairs has to hold.
+    for _ in range(3):
+        mariadb.query("DROP TRIGGER IF EXISTS slow")
+        plain = measured()
+        mariadb.query("CREATE TRIGGER slow BEFORE UPDATE ON id_segments FOR EACH ROW DO SLEEP(0.2)")
+        loads = server.metric("mid_segment_loads_total", tag="orders", result="ok")
+        slow = measured()
+        loads = server.metric("mid_segment_loads_total", tag="orders", result="ok") - loads
+        pairs.append((plain, slow))
+        assert loads >= seconds - 1, f"{loads} loads in {seconds} s"
+        if slow <= factor * plain:
+            break
+    text = ", ".join(f"{plain:.2f} and {slow:.2f} ms" for plain, slow in pairs)
+    assert slow <= factor * plain, text
+    print(f"p99.9 without and with 200 ms a commit, {rate} calls a second: {text}")
