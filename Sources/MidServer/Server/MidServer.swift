@@ -67,7 +67,10 @@ package struct MidServer {
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
     let segments = try self.makeSegments(supervisor, metrics: metrics)
     let semiSync = SemiSyncMonitor(
-      isRequired: self.configuration.store.requireSemiSync, store: self.store,
+      isRequired: self.configuration.store.requireSemiSync, location: self.store.location,
+      ask: { [store] in
+        do throws(IDError) { return .success(try await store.semiSync()) } catch { return .failure(error) }
+      },
       storeReady: { try await supervisor.waitUntilReady() }, registry: self.registry, logger: self.logger)
     let health = HealthMethods(
       isSnowflakeReady: { keeper.isReady && clockMonitor.isTrusted },

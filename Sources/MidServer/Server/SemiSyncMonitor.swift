@@ -48,7 +48,11 @@ package final class SemiSyncMonitor: Service {
   /// How often where it has no such thing, and need not have.
   package static let absentInterval: Duration = .seconds(60)
 
-  private let store: any IDStore
+  /// Asks the store, as ``MidCore/IDStore/semiSync()``.
+  package typealias Question = @Sendable () async -> Result<Bool?, IDError>
+
+  private let ask: Question
+  private let location: String
   private let storeReady: @Sendable () async throws -> Void
   private let logger: Logger
   private let state: Mutex<SemiSyncState>
@@ -57,13 +61,16 @@ package final class SemiSyncMonitor: Service {
   ///
   /// - Parameters:
   ///   - isRequired: whether segments are ready only while commits wait.
+  ///   - location: where the store is, for the log.
+  ///   - ask: asks it.
   ///   - storeReady: returns once the store can be used; throws when the service is to end.
   ///   - registry: gets the gauge, which is there while the store knows of semi-synchronous replication.
   package init(
-    isRequired: Bool, store: any IDStore, storeReady: @escaping @Sendable () async throws -> Void,
-    registry: PrometheusRegistry, logger: Logger
+    isRequired: Bool, location: String, ask: @escaping Question,
+    storeReady: @escaping @Sendable () async throws -> Void, registry: PrometheusRegistry, logger: Logger
   ) {
-    self.store = store
+    self.location = location
+    self.ask = ask
     self.storeReady = storeReady
     self.logger = logger
     self.state = Mutex(SemiSyncState(isRequired: isRequired))
@@ -112,15 +119,15 @@ package final class SemiSyncMonitor: Service {
   /// Looks once. A database that does not answer leaves what is known as it is: it hands out nothing either.
   package func look() async {
     let isOn: Bool?
-    do throws(IDError) {
-      isOn = try await self.store.semiSync()
-    } catch {
+    switch await self.ask() {
+    case .success(let answer): isOn = answer
+    case .failure(let error):
       self.logger.debug("semi-synchronous replication not looked at", metadata: ["error": "\(error)"])
       return
     }
     let (isNews, state) = self.state.withLock { state in (state.saw(isOn), state) }
     guard isNews else { return }
-    let place: Logger.Metadata = ["store": "\(self.store.location)", "required": "\(state.isRequired)"]
+    let place: Logger.Metadata = ["store": "\(self.location)", "required": "\(state.isRequired)"]
     switch state.status {
     case .on: self.logger.info("semi-synchronous replication is on", metadata: place)
     case .off:
