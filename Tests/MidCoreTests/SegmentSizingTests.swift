@@ -82,6 +82,8 @@ struct SegmentSizingTests {
     let settings = SegmentSettings(maximumLoad: .max)
     #expect(sizing.next(total: 0, now: 1, step: .max, settings: settings) == .max)
     #expect(sizing.next(total: .max - 1, now: 2, step: .max, settings: settings) == .max)
+    #expect(sizing.reserve == 0)
+    sizing.sample(total: .max - 1, now: 3, settings: settings)
     #expect(sizing.reserve > 0)
   }
 }

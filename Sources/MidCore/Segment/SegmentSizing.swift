@@ -49,17 +49,20 @@ struct SegmentSizing: Sendable {
 
   init(step: Int64) { self.size = step }
 
+  /// A look at what is used, every few seconds: the only time at which the reserve changes, so that a burst takes no more
+  /// loads than those who wait need.
+  mutating func sample(total: Int64, now: UInt64, settings: SegmentSettings) {
+    self.record(total: total, now: now)
+    let seconds = (settings.outage + Self.slack) / .seconds(1)
+    self.reserve = settings.outage > .zero ? Self.whole(self.hour.average * seconds) : 0
+  }
+
   /// Notes that `total` ids have been used up to `now`.
-  mutating func record(total: Int64, now: UInt64, settings: SegmentSettings) {
+  private mutating func record(total: Int64, now: UInt64) {
     if self.windowBegin == nil { self.windowBegin = Reading(time: now, total: total) }
     if total != self.lastTotal || self.lastUse == nil { self.lastUse = now }
     self.lastTotal = total
     self.hour.record(total: total, now: now)
-    guard settings.outage > .zero else {
-      self.reserve = 0
-      return
-    }
-    self.reserve = Self.whole(self.hour.average * ((settings.outage + Self.slack) / .seconds(1)))
   }
 
   /// The average of the last hour, ids a second.
@@ -78,7 +81,7 @@ struct SegmentSizing: Sendable {
 
   /// A load begins: its size.
   mutating func next(total: Int64, now: UInt64, step: Int64, settings: SegmentSettings) -> Int64 {
-    self.record(total: total, now: now, settings: settings)
+    self.record(total: total, now: now)
     self.endWindow(total: total, now: now)
     let wanted = Self.whole(max(self.recent, self.hour.average) * (settings.target / .seconds(1)))
     let most = max(step, settings.maximumLoad)

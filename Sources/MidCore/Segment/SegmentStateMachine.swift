@@ -161,7 +161,7 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
 
   /// Measures how fast ids are used. Call it every few seconds, followed by ``loadIfDue(servingLeft:now:)``.
   mutating func sample(servingLeft: Int64, now: UInt64) {
-    self.sizing.record(total: self.used(servingLeft), now: now, settings: self.settings)
+    self.sizing.sample(total: self.used(servingLeft), now: now, settings: self.settings)
   }
 
   private func used(_ servingLeft: Int64) -> Int64 { self.received - servingLeft - self.standbyCount }
