@@ -4,10 +4,11 @@ internal import Synchronization
 ///
 /// Its rows follow the rule of `id_segments`: a row (max_id, step) hands out `(max_id, max_id + count]` next. It starts
 /// with the tag `default`, whose step is 10,000 and whose first id is 1. All calls are safe from any thread.
-public final class MemoryStore: IDStore {
+public final class MemoryStore: IDStore, TicketStore {
   private struct State: Sendable {
     var tags: [Tag: TagRecord] = [:]
     var workers: [Int64: WorkerRecord] = [:]
+    var lastTickets: [TicketTable: Int64] = [:]
     var isClosed = false
   }
 
@@ -168,6 +169,17 @@ extension MemoryStore {
     let now = self.clock.wallMilliseconds()
     return try self.transaction { state throws(IDError) in
       WorkerList(records: state.workers.values.sorted { $0.worker < $1.worker }, storeTime: now)
+    }
+  }
+}
+
+extension MemoryStore {
+  public func takeTickets(_ count: Int64, of table: TicketTable) async throws(IDError) -> IDRange {
+    try self.transaction { state throws(IDError) in
+      guard count >= 1 else { throw IDError(.invalidArgument, "a statement takes at least 1 ticket, not \(count)") }
+      let last = state.lastTickets[table, default: 0]
+      state.lastTickets[table] = last + count
+      return IDRange(start: last + 1, count: count)
     }
   }
 }
