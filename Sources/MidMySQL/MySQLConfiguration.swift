@@ -43,6 +43,27 @@ public struct MySQLConfiguration: Sendable, Hashable, CustomStringConvertible, C
   /// How long to wait for the network to take a statement. Whole seconds, at least 1; fractions are rounded up.
   public var writeTimeout: Duration
 
+  /// How the session counts in auto-increment columns, or nil for as the server does.
+  public var autoIncrement: AutoIncrement?
+
+  /// How numbers of an auto-increment column are spread over several servers: `offset`, `offset + increment`, …
+  public struct AutoIncrement: Sendable, Hashable {
+    /// How many servers count, 1 to 65535.
+    public let increment: Int
+    /// Which of them this one is, 1 to `increment`.
+    public let offset: Int
+
+    /// Creates the counting of one server.
+    ///
+    /// - Precondition: 1 <= offset <= increment <= 65535. MySQL takes an offset of 0 or above the increment for another
+    ///   one, silently.
+    public init(increment: Int, offset: Int) {
+      precondition((1...65_535).contains(increment) && (1...increment).contains(offset), "1 <= offset <= increment")
+      self.increment = increment
+      self.offset = offset
+    }
+  }
+
   /// Creates a configuration.
   public init(
     host: String, port: UInt16 = 3306, socket: String? = nil, database: String, user: String, password: String = "",
@@ -63,6 +84,9 @@ public struct MySQLConfiguration: Sendable, Hashable, CustomStringConvertible, C
     self.readTimeout = readTimeout
     self.writeTimeout = writeTimeout
   }
+
+  /// The most connections there may be.
+  public static let maximumConnections = 64
 
   /// How many connections there may be.
   static let allowedConnections = 1...64

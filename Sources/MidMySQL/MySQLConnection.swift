@@ -21,6 +21,8 @@ final class MySQLConnection {
   private let configuration: MySQLConfiguration
   private var handle: UnsafeMutablePointer<MYSQL>?
   private var lastUse = ContinuousClock.now
+  /// How the session counts in auto-increment columns, as the server itself says.
+  private(set) var counting = MySQLConfiguration.AutoIncrement(increment: 1, offset: 1)
   /// How long the connection may lie unused before it is asked whether it still works.
   private var trustedIdleTime: Duration = .seconds(30)
 
@@ -155,10 +157,39 @@ final class MySQLConnection {
       SET SESSION autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = \(lockWait), \
       sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'
       """)
+    try self.setCounting()
     if let seconds = try self.rows("SELECT @@session.wait_timeout").first?.first.flatMap({ $0 }).flatMap({ Int64($0) })
     {
       self.trustedIdleTime = min(.seconds(30), .seconds(seconds) / 2)
     }
+  }
+
+  /// Sets how the session counts where that is given, and reads what it really does: a server or a proxy that ignores
+  /// the setting would give two servers the same numbers.
+  private func setCounting() throws {
+    guard let wish = self.configuration.autoIncrement else { return }
+    try self.execute(
+      "SET SESSION auto_increment_increment = \(wish.increment), auto_increment_offset = \(wish.offset)")
+    let found = try self.readCounting()
+    guard found == wish else {
+      throw IDError(
+        .storeRejected,
+        "MySQL at \(self.configuration.location) does not count in steps of \(wish.increment) from \(wish.offset): it "
+          + "took the setting and says \(found.increment) from \(found.offset)")
+    }
+    self.counting = found
+  }
+
+  /// Reads how the session counts now.
+  func readCounting() throws -> MySQLConfiguration.AutoIncrement {
+    let row = try self.rows("SELECT @@session.auto_increment_increment, @@session.auto_increment_offset").first ?? []
+    let numbers = row.compactMap { $0.flatMap { Int($0) } }
+    guard numbers.count == 2, (1...65_535).contains(numbers[0]), numbers[1] >= 0 else {
+      throw IDError(.storeRejected, "MySQL at \(self.configuration.location) does not say how it counts")
+    }
+    // The server itself takes an offset above the increment for none.
+    let offset = (1...numbers[0]).contains(numbers[1]) ? numbers[1] : 1
+    return MySQLConfiguration.AutoIncrement(increment: numbers[0], offset: offset)
   }
 
   private func setOptions(_ handle: UnsafeMutablePointer<MYSQL>) {

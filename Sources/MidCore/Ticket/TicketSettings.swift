@@ -2,7 +2,7 @@
 public struct TicketSettings: Sendable, Hashable {
   /// How many calls may wait at once, those of statements under way included; 1 to 1,000,000.
   public var maximumWaiters: Int
-  /// The most tickets of one statement, and so of one call; 1 to 10,000.
+  /// The most tickets of one statement, and so of one call; 1 to 1,000.
   public var maximumBatch: Int64
   /// The longest pause after a database's first failure. Each further one doubles it.
   public var firstPause: Duration
@@ -11,7 +11,7 @@ public struct TicketSettings: Sendable, Hashable {
 
   /// Creates settings.
   public init(
-    maximumWaiters: Int = 10_000, maximumBatch: Int64 = 1_000, firstPause: Duration = .milliseconds(100),
+    maximumWaiters: Int = 10_000, maximumBatch: Int64 = 50, firstPause: Duration = .milliseconds(100),
     longestPause: Duration = .seconds(5)
   ) {
     self.maximumWaiters = maximumWaiters
@@ -27,8 +27,8 @@ public struct TicketSettings: Sendable, Hashable {
     guard (1...1_000_000).contains(self.maximumWaiters) else {
       throw IDError(.invalidArgument, "1 to 1000000 calls may wait for tickets, not \(self.maximumWaiters)")
     }
-    guard (1...10_000).contains(self.maximumBatch) else {
-      throw IDError(.invalidArgument, "a statement takes 1 to 10000 tickets, not \(self.maximumBatch)")
+    guard (1...1_000).contains(self.maximumBatch) else {
+      throw IDError(.invalidArgument, "a statement takes 1 to 1000 tickets, not \(self.maximumBatch)")
     }
     guard self.firstPause > .zero, self.longestPause >= self.firstPause else {
       throw IDError(.invalidArgument, "the pauses after failures are above 0 and do not shrink")
