@@ -52,7 +52,10 @@ struct ServeCommand: AsyncParsableCommand {
         at: location, table: configuration.table.dialect, password: configuration.store.password?.reveal(),
         connections: configuration.store.connections, timeout: configuration.store.timeout,
         observer: ServerMetrics.storeObserver(registry, kind: kind))
-      let server = MidServer(configuration: configuration, store: store, registry: registry, logger: logger)
+      let tickets = try StoreOpener.ticketStores(
+        of: configuration, beside: store, observer: ServerMetrics.storeObserver(registry, kind: "mysql"))
+      let server = MidServer(
+        configuration: configuration, store: store, ticketStores: tickets, registry: registry, logger: logger)
       let tls = configuration.grpc.tls
       try await server.run { self.announce($0, location, tls) }
     } catch let error as ConfigurationErrors {

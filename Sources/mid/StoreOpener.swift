@@ -48,13 +48,53 @@ enum StoreOpener {
     switch location {
     case .sqlite(let path): return SQLiteStore(path: path, table: table, busyTimeout: timeout, observer: observer)
     case .mysql(let url):
-      var configuration = try MySQLConfiguration(url: url.reveal(), password: password)
-      if let connections, !url.reveal().contains("connections=") { configuration.connections = connections }
+      var configuration = try Self.configuration(url, password: password, connections: connections, timeout: timeout)
       configuration.table = table
-      configuration.connectTimeout = timeout
-      configuration.readTimeout = timeout
-      configuration.writeTimeout = timeout
       return MySQLStore(configuration, observer: observer)
     }
+  }
+
+  private static func configuration(
+    _ url: Secret, password: String?, connections: Int?, timeout: Duration
+  ) throws(IDError) -> MySQLConfiguration {
+    var configuration = try MySQLConfiguration(url: url.reveal(), password: password)
+    if let connections, !url.reveal().contains("connections=") { configuration.connections = connections }
+    configuration.connectTimeout = timeout
+    configuration.readTimeout = timeout
+    configuration.writeTimeout = timeout
+    return configuration
+  }
+
+  /// The databases of tickets: those of `ticket.databases`, the k-th of N counting in steps of N from k, or the store's
+  /// own, which counts as its server does. `MID_STORE_PASSWORD` is the password where a URL has none.
+  ///
+  /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where a URL's details are wrong.
+  static func ticketStores(
+    of configuration: ServerConfiguration, beside store: any IDStore, observer: @escaping Observer
+  ) throws(IDError) -> [any TicketStore] {
+    // As many statements may be under way as there are tables.
+    let connections = min(configuration.ticket.tables.count, MySQLConfiguration.maximumConnections)
+    let (password, timeout) = (configuration.store.password?.reveal(), configuration.store.timeout)
+    if configuration.ticket.databases.isEmpty {
+      guard case .mysql(let url) = configuration.store.location else {
+        guard let store = store as? any TicketStore else { return [] }
+        return [store]
+      }
+      return [
+        MySQLTicketStore(
+          try Self.configuration(url, password: password, connections: connections, timeout: timeout),
+          observer: observer)
+      ]
+    }
+    let locations = configuration.ticket.databases
+    var stores: [any TicketStore] = []
+    for (index, location) in locations.enumerated() {
+      guard case .mysql(let url) = location else { continue }
+      var database = try Self.configuration(
+        url, password: location.hasPassword ? nil : password, connections: connections, timeout: timeout)
+      database.autoIncrement = MySQLConfiguration.AutoIncrement(increment: locations.count, offset: index + 1)
+      stores.append(MySQLTicketStore(database, observer: observer))
+    }
+    return stores
   }
 }

@@ -257,6 +257,6 @@ def test_grpcurl_calls_every_method_with_no_files(server):
 def test_grpcurl_shows_the_servers_errors(server):
     result = grpcurl(server, "-d", '{"mode": "uuid-9000"}', "mid.v1.IDService/GenerateID")
     assert result.returncode != 0
-    assert "Code: InvalidArgument" in result.stderr and "allowed: snowflake, segment" in result.stderr
+    assert "Code: InvalidArgument" in result.stderr and "allowed: snowflake, segment, ticket" in result.stderr
     result = grpcurl(server, "-d", '{"service": "segment"}', "grpc.health.v1.Health/Watch")
     assert "Code: Unimplemented" in result.stderr

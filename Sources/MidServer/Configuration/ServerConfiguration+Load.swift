@@ -87,6 +87,9 @@ extension ServerConfiguration {
         maxWait: try settings(Settings.segmentMaxWait), target: try settings(Settings.segmentTarget),
         maxLoad: try settings(Settings.segmentMaxLoad), outage: try settings(Settings.segmentOutage),
         idle: try settings(Settings.segmentIdle), tagRefresh: try settings(Settings.segmentTagRefresh)),
+      ticket: Ticket(
+        databases: try settings(Settings.ticketDatabases), tables: try settings(Settings.ticketTables),
+        timeout: try settings(Settings.ticketTimeout), batchMax: try settings(Settings.ticketBatchMax)),
       batchMax: try settings(Settings.batchMax),
       clock: Clock(
         ntpServers: try settings(Settings.clockNTPServers), ntpInterval: try settings(Settings.clockNTPInterval),

@@ -122,6 +122,18 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var tagRefresh: Duration
   }
 
+  /// Tickets.
+  package struct Ticket: Sendable, Equatable {
+    /// `ticket.databases`, all of the MySQL family; empty for the store's own database.
+    package var databases: [StoreLocation]
+    /// `ticket.tables`.
+    package var tables: [Tag: TicketTable]
+    /// `ticket.timeout`.
+    package var timeout: Duration
+    /// `ticket.batch_max`.
+    package var batchMax: Int
+  }
+
   /// The clock's health.
   package struct Clock: Sendable, Equatable {
     /// `clock.ntp.servers`; empty turns NTP off.
@@ -154,6 +166,8 @@ package struct ServerConfiguration: Sendable, Equatable {
   package var snowflake: Snowflake
   /// Segment ids.
   package var segment: Segment
+  /// Tickets.
+  package var ticket: Ticket
   /// `batch.max`.
   package var batchMax: Int
   /// The clock's health.

@@ -194,6 +194,20 @@ package enum Settings {
   static let tableRemainderColumn = Setting(
     "segment.table.remainder_column", .optional(.tableName), default: "",
     help: "The column with the remainder that ids have, likewise; for tinyid.")
+  static let ticketDatabases = Setting(
+    "ticket.databases", .databases(atMost: 16), default: "", isAllowedAsFlag: false,
+    help:
+      "The databases of tickets, in an order that never changes: the k-th of N counts in steps of N from k. Without any, the store's own database."
+  )
+  static let ticketTables = Setting(
+    "ticket.tables", .tables(atMost: 100), default: "default=Tickets64",
+    help: "Which table counts the tickets of which tag; missing tables are made by the first call.")
+  static let ticketTimeout = Setting(
+    "ticket.timeout", .duration(.milliseconds(50)...(.seconds(60))), default: "500ms",
+    help: "How long one of several ticket databases may take before its calls are sent to another.")
+  static let ticketBatchMax = Setting(
+    "ticket.batch_max", .integer(1...1_000), default: "50",
+    help: "The most tickets of one call, and of one statement for those who wait together.")
   static let batchMax = Setting(
     "batch.max", .integer(1...1_000_000), default: "1000000",
     help: "The most ids that one batch call may ask for.")
@@ -235,6 +249,7 @@ package enum Settings {
     snowflakeRenewInterval,
     segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTarget, segmentMaxLoad, segmentOutage, segmentIdle,
     segmentTagRefresh, batchMax,
+    ticketDatabases, ticketTables, ticketTimeout, ticketBatchMax,
     tableDialect, tableName, tableTagColumn, tableMaxColumn, tableStepColumn, tableUpdatedColumn, tableVersionColumn,
     tableBeginColumn, tableDeltaColumn, tableRemainderColumn,
     clockNTPServers, clockNTPInterval, clockMaxOffset,

@@ -23,6 +23,9 @@ package struct HealthMethods: Sendable {
   package var isSnowflakeReady: @Sendable () -> Bool
   /// Whether segment ids can be had.
   package var isSegmentReady: @Sendable () -> Bool
+  /// Whether tickets can be had. They do not count for the server as a whole: their databases are asked only when calls
+  /// come, and may be others than the store.
+  package var isTicketReady: @Sendable () -> Bool
   /// The services that need no ids and are well while the server takes calls.
   package let otherServices: [String]
 
@@ -34,13 +37,15 @@ package struct HealthMethods: Sendable {
   /// - Parameters:
   ///   - isSnowflakeReady: whether Snowflake ids can be had.
   ///   - isSegmentReady: whether segment ids can be had.
+  ///   - isTicketReady: whether tickets can be had.
   ///   - hasReflection: whether the server has server reflection, whose services are known then.
   package init(
     isSnowflakeReady: @escaping @Sendable () -> Bool, isSegmentReady: @escaping @Sendable () -> Bool,
-    hasReflection: Bool = true
+    isTicketReady: @escaping @Sendable () -> Bool, hasReflection: Bool = true
   ) {
     self.isSnowflakeReady = isSnowflakeReady
     self.isSegmentReady = isSegmentReady
+    self.isTicketReady = isTicketReady
     self.otherServices = ["grpc.health.v1.Health"] + (hasReflection ? ReflectionMethods.services : [])
   }
 
@@ -51,6 +56,7 @@ package struct HealthMethods: Sendable {
     case "", "pb.IDMaker", "mid.v1.IDService": isUp && self.isSnowflakeReady() && self.isSegmentReady()
     case "snowflake": isUp && self.isSnowflakeReady()
     case "segment": isUp && self.isSegmentReady()
+    case "ticket": isUp && self.isTicketReady()
     default: self.otherServices.contains(service) ? isUp : nil
     }
   }
@@ -65,7 +71,7 @@ package struct HealthMethods: Sendable {
         return .failure(RPCStatus(.internalError, "the request is not a protobuf message: \(error)"))
       }
       guard let isServing = self.isServing(request.service) else {
-        let known = ["pb.IDMaker, mid.v1.IDService, snowflake, segment"] + self.otherServices
+        let known = ["pb.IDMaker, mid.v1.IDService, snowflake, segment, ticket"] + self.otherServices
         return .failure(RPCStatus(.notFound, "unknown service; known: \(known.joined(separator: ", "))"))
       }
       HealthCheckResponse(status: isServing ? .serving : .notServing).encode(into: &response)

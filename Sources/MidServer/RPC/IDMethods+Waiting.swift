@@ -17,7 +17,7 @@ extension IDMethods {
   }
 
   /// When a call has to be answered by: a little before its caller stops waiting, so that the caller hears the reason.
-  private func patience(_ call: borrowing RPCCall) -> NIODeadline {
+  func patience(_ call: borrowing RPCCall) -> NIODeadline {
     let now = NIODeadline.now()
     guard let deadline = call.deadline else {
       return now + .nanoseconds(Int64(self.limits.maximumWait / .nanoseconds(1)))
@@ -37,7 +37,7 @@ extension IDMethods {
   func waitForSegment(
     _ call: borrowing RPCCall, _ reply: RPCReply, tag: Tag, count: Int64?, key: [UInt8]?
   ) -> RPCOutcome {
-    let waiting = SegmentWait(
+    let waiting = StoreWait(
       reply: reply, deadline: self.patience(call), count: count, key: key, keys: self.keys)
     waiting.reply.onCancel { waiting.cancel() }
     let lookup = self.segments.generator(for: tag) { result in
@@ -55,7 +55,7 @@ extension IDMethods {
     return .later
   }
 
-  private func wait(for generator: SegmentGenerator, _ waiting: SegmentWait) {
+  private func wait(for generator: SegmentGenerator, _ waiting: StoreWait) {
     let result = generator.enqueue(count: waiting.count ?? 1) { result in
       switch result {
       case .success(let ranges):
@@ -69,8 +69,8 @@ extension IDMethods {
     }
   }
 
-  /// A call that waits for a segment, and its timer.
-  private final class SegmentWait: Sendable {
+  /// A call that waits for a segment or a ticket, and its timer.
+  final class StoreWait: Sendable {
     /// What a call waits for. The stages may be entered by different threads at once; the later one counts.
     enum Stage: Int {
       case lookup

@@ -6,7 +6,7 @@ import NIOCore
 /// `/StreamIDs`.
 ///
 /// What is cached is answered within the call, on the event loop, without a lock or an allocation. The rest waits: in the
-/// generator's queue for a segment, on a timer for a Snowflake tick; see `IDMethods+Waiting.swift`.
+/// generator's queue for a segment or a ticket, on a timer for a Snowflake tick; see `IDMethods+Waiting.swift`.
 package final class IDMethods: Sendable {
   /// Counts ids handed out.
   package protocol Meter: Sendable {
@@ -14,6 +14,8 @@ package final class IDMethods: Sendable {
     func issued(snowflake count: Int64)
     /// Notes `count` ids of a mode.
     func issued(segment count: Int64)
+    /// Notes `count` ids of a mode.
+    func issued(ticket count: Int64)
   }
 
   /// What bounds a call's wait.
@@ -34,10 +36,11 @@ package final class IDMethods: Sendable {
   }
 
   /// The allowed modes, as error messages name them.
-  static let modes = "snowflake, segment"
+  static let modes = "snowflake, segment, ticket"
 
   let snowflake: SnowflakeNode
   let segments: SegmentDirectory
+  let tickets: TicketDirectory
   let limits: Limits
   let meter: any Meter
   let clockQueue: ClockQueue
@@ -45,11 +48,12 @@ package final class IDMethods: Sendable {
 
   /// Creates the methods.
   package init(
-    snowflake: SnowflakeNode, segments: SegmentDirectory, limits: Limits, meter: any Meter
+    snowflake: SnowflakeNode, segments: SegmentDirectory, tickets: TicketDirectory, limits: Limits, meter: any Meter
   ) {
     self.snowflake = snowflake
     self.clockQueue = ClockQueue(snowflake: snowflake, maximumWaiters: limits.maximumWaiters)
     self.segments = segments
+    self.tickets = tickets
     self.limits = limits
     self.meter = meter
   }
@@ -102,6 +106,7 @@ package final class IDMethods: Sendable {
         return .reply
       }
       return self.singleOfTag(call, fields, &response)
+    case .ticket: return self.ticket(call, fields, count: nil)
     case .other: return Self.unknownMode(fields)
     }
   }
@@ -142,6 +147,7 @@ package final class IDMethods: Sendable {
     }
     if !fields.requestKey.isEmpty { return self.keyedBatch(call, fields, count: count) }
     if fields.mode == .snowflake { return self.snowflakeBatch(call, count: count, &response) }
+    if fields.mode == .ticket { return self.ticket(call, fields, count: count) }
     do throws(IDError) {
       let tag = try Self.tag(fields)
       // All or nothing: a batch that can't be had whole leaves what is cached to others.

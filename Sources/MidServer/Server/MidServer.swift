@@ -18,6 +18,7 @@ package struct MidServer {
 
   private let configuration: ServerConfiguration
   private let store: any IDStore
+  private let ticketStores: [any TicketStore]
   private let registry: PrometheusRegistry
   private let logger: Logger
   private let clock = SystemClock()
@@ -27,13 +28,16 @@ package struct MidServer {
   /// - Parameters:
   ///   - configuration: every setting.
   ///   - store: the store that it names, not prepared yet.
+  ///   - ticketStores: the databases of tickets, at least one; closed at the end.
   ///   - registry: where metrics go.
   ///   - logger: where events go.
   package init(
-    configuration: ServerConfiguration, store: any IDStore, registry: PrometheusRegistry, logger: Logger
+    configuration: ServerConfiguration, store: any IDStore, ticketStores: [any TicketStore],
+    registry: PrometheusRegistry, logger: Logger
   ) {
     self.configuration = configuration
     self.store = store
+    self.ticketStores = ticketStores
     self.registry = registry
     self.logger = logger
   }
@@ -66,6 +70,7 @@ package struct MidServer {
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
     let segments = try self.makeSegments(supervisor, metrics: metrics)
+    let tickets = try self.makeTickets()
     let semiSync = SemiSyncMonitor(
       isRequired: self.configuration.store.requireSemiSync, location: self.store.location,
       ask: { [store] in
@@ -75,6 +80,7 @@ package struct MidServer {
     let health = HealthMethods(
       isSnowflakeReady: { keeper.isReady && clockMonitor.isTrusted },
       isSegmentReady: { segments.directory.isReady && semiSync.isSatisfied },
+      isTicketReady: { tickets.directory.isReady },
       hasReflection: self.configuration.grpc.reflection)
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
@@ -90,12 +96,12 @@ package struct MidServer {
       onListening(Addresses(grpc: grpc, metrics: metrics))
     }
     let rpc = try self.makeRPC(
-      metrics: metrics, segments: segments, health: health, keeper: keeper, tls: certificates.context
+      metrics: metrics, segments: segments, tickets: tickets, health: health, keeper: keeper, tls: certificates.context
     ) { address in
       tell { $0.grpc = address }
     }
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
-    var services: [any Service] = [signals, supervisor, keeper, segments, ntp]
+    var services: [any Service] = [signals, supervisor, tickets, keeper, segments, ntp]
     services.append(
       ReloadSignals(
         reload: {
@@ -170,13 +176,22 @@ package struct MidServer {
       observer: { metrics.loaded(tag: $0, duration: $1, error: $2) })
   }
 
+  private func makeTickets() throws(IDError) -> TicketService {
+    let settings = self.configuration.ticket
+    return try TicketService(
+      stores: self.ticketStores, tables: settings.tables,
+      settings: TicketSettings(
+        maximumWaiters: self.configuration.segment.maxWaiters, maximumBatch: Int64(settings.batchMax)),
+      timeout: settings.timeout, clock: self.clock, logger: self.logger)
+  }
+
   private func makeRPC(
-    metrics: ServerMetrics, segments: SegmentService, health: HealthMethods, keeper: WorkerKeeper,
-    tls: RPCTLSContext?, onListening: @escaping @Sendable (HostPort) -> Void
+    metrics: ServerMetrics, segments: SegmentService, tickets: TicketService, health: HealthMethods,
+    keeper: WorkerKeeper, tls: RPCTLSContext?, onListening: @escaping @Sendable (HostPort) -> Void
   ) throws(IDError) -> RPCService {
     let settings = self.configuration.grpc
     let ids = IDMethods(
-      snowflake: keeper.snowflake, segments: segments.directory,
+      snowflake: keeper.snowflake, segments: segments.directory, tickets: tickets.directory,
       limits: IDMethods.Limits(
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),

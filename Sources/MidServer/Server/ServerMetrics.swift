@@ -17,6 +17,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   private let connections: PrometheusGauge
   private let snowflakeIDs: PrometheusCounter
   private let segmentIDs: PrometheusCounter
+  private let ticketIDs: PrometheusCounter
   private let queries: PrometheusHistogram
 
   /// Creates the metrics of a server with methods of these paths, in the server's order.
@@ -28,6 +29,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
     self.connections = registry.gauge(MetricCatalogue.connections)
     self.snowflakeIDs = registry.counter(MetricCatalogue.idGenerate, "snowflake")
     self.segmentIDs = registry.counter(MetricCatalogue.idGenerate, "segment")
+    self.ticketIDs = registry.counter(MetricCatalogue.idGenerate, "ticket")
     self.queries = registry.histogram(MetricCatalogue.queryDuration)
   }
 
@@ -60,6 +62,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
 
   package func issued(snowflake count: Int64) { self.snowflakeIDs.add(count) }
   package func issued(segment count: Int64) { self.segmentIDs.add(count) }
+  package func issued(ticket count: Int64) { self.ticketIDs.add(count) }
 
   /// Notes a load of a segment.
   package func loaded(tag: Tag, duration: Duration, error: IDError?) {
@@ -108,6 +111,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
       writer.write(MetricCatalogue.bufferUsage, "segment", "buffer2", value: Double(standby))
       writer.write(MetricCatalogue.ready, "snowflake", value: health.isSnowflakeReady() ? 1 : 0)
       writer.write(MetricCatalogue.ready, "segment", value: health.isSegmentReady() ? 1 : 0)
+      writer.write(MetricCatalogue.ready, "ticket", value: health.isTicketReady() ? 1 : 0)
       guard let keeper else { return }
       let layout = keeper.snowflake.layout
       writer.write(MetricCatalogue.layoutEnd, value: Double(layout.endOfTimeMilliseconds) / 1000)

@@ -7,6 +7,7 @@ import MidServer
 enum ModeArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
   case snowflake
   case segment
+  case ticket
 }
 
 /// `mid next`: ids from a server, for people and scripts.
@@ -25,7 +26,8 @@ struct NextCommand: AsyncParsableCommand {
 
       With a mode it prints bare ids, one a line, for scripts:
         mid next --mode snowflake
-        mid next --tag orders                    (only segments have tags)
+        mid next --tag orders                    (segments and tickets have tags)
+        mid next --mode ticket
         mid next --tag orders -n 1000000 > ids   (in batches of 1,000,000)
 
       From a server with TLS, and one that wants a certificate of its clients too:

@@ -70,7 +70,8 @@ struct IDMethodsTests {
         let message = GenerateBatchRequest(mode: mode, count: 1)
         let reply = try await client.call(
           path, path == Self.make ? Self.bytes(IDRequest(mode: mode)) : Self.bytes(message))
-        Self.expect(reply, .invalidArgument, "allowed: snowflake, segment", mode.isEmpty ? "no mode" : "'\(mode)'")
+        Self.expect(
+          reply, .invalidArgument, "allowed: snowflake, segment, ticket", mode.isEmpty ? "no mode" : "'\(mode)'")
       }
     }
   }
@@ -329,7 +330,7 @@ struct IDMethodsTests {
     try await IDServer.with { server, client in
       for name in ["pb", "Segment", "nobody"] {
         let reply = try await client.call(IDServer.check, Self.bytes(HealthCheckRequest(service: name)))
-        Self.expect(reply, .notFound, "pb.IDMaker, mid.v1.IDService, snowflake, segment")
+        Self.expect(reply, .notFound, "pb.IDMaker, mid.v1.IDService, snowflake, segment, ticket")
       }
       server.health.stopping.raise()
       for name in ["", "pb.IDMaker", "mid.v1.IDService", "snowflake", "segment"] + server.health.otherServices {
@@ -339,7 +340,8 @@ struct IDMethodsTests {
   }
 
   @Test func `health knows reflection only where the server has it`() {
-    let health = HealthMethods(isSnowflakeReady: { true }, isSegmentReady: { true }, hasReflection: false)
+    let health = HealthMethods(
+      isSnowflakeReady: { true }, isSegmentReady: { true }, isTicketReady: { true }, hasReflection: false)
     #expect(health.isServing("grpc.health.v1.Health") == true)
     for name in ReflectionMethods.services { #expect(health.isServing(name) == nil) }
   }

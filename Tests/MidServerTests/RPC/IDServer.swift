@@ -29,6 +29,9 @@ final class IDServer: Sendable {
   let log = EventLog()
   let snowflake: SnowflakeNode
   let directory: SegmentDirectory
+  let tickets: TicketDirectory
+  /// What becomes of statements for tickets.
+  let statements: TicketSource
   let registry = PrometheusRegistry()
   let metrics: ServerMetrics
   let health: HealthMethods
@@ -45,11 +48,19 @@ final class IDServer: Sendable {
     self.directory = try SegmentDirectory(
       settings: SegmentSettings(maximumWaiters: maximumWaiters), maximumWaiting: maximumWaiters, clock: self.clock,
       onLoadNeeded: { source.load(for: $0, $1) }, onRefreshNeeded: { source.log.note("refresh") })
+    let statements = TicketSource()
+    self.statements = statements
+    self.tickets = TicketDirectory([
+      .default: try TicketGenerator(
+        table: .default, databases: ["db"], settings: TicketSettings(maximumWaiters: maximumWaiters),
+        clock: self.clock, onStatementNeeded: { statements.take($1, for: $0) }, onWaitNeeded: { _, _ in })
+    ])
     self.metrics = ServerMetrics(registry: self.registry, methods: Self.paths)
     let box = Box()
     self.health = HealthMethods(
       isSnowflakeReady: { box.server?.readiness.withLock { $0.snowflake } ?? false },
-      isSegmentReady: { box.server?.readiness.withLock { $0.segment } ?? false })
+      isSegmentReady: { box.server?.readiness.withLock { $0.segment } ?? false },
+      isTicketReady: { box.server?.tickets.isReady ?? false })
     box.set(self)
     source.server.set(self)
     self.directory.refreshed([TagRecord(tag: .default, maxID: 0, step: step)])
@@ -96,7 +107,7 @@ final class IDServer: Sendable {
   ) async throws {
     let server = try IDServer(maximumWaiters: maximumWaiters, step: step)
     let methods = IDMethods(
-      snowflake: server.snowflake, segments: server.directory,
+      snowflake: server.snowflake, segments: server.directory, tickets: server.tickets,
       limits: IDMethods.Limits(
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters),
       meter: server.metrics)
@@ -113,5 +124,47 @@ final class IDServer: Sendable {
     await rpc.stop(grace: .seconds(5))
     #expect(server.directory.defaultGenerator.snapshot.waiters == 0)
     #expect(methods.clockQueue.count == 0)
+  }
+}
+
+/// Answers statements for tickets at once, or holds them, or fails them.
+final class TicketSource: Sendable {
+  private struct State {
+    var next: Int64 = 1
+    var loads = IDServer.Loads.served
+    var held: [(TicketGenerator, TicketStatement)] = []
+    var error = FaultyStore.unavailable
+  }
+
+  private let state = Mutex(State())
+
+  /// How many statements are held.
+  var held: Int { self.state.withLock { $0.held.count } }
+
+  func set(_ loads: IDServer.Loads, error: IDError = FaultyStore.unavailable) {
+    self.state.withLock { ($0.loads, $0.error) = (loads, error) }
+  }
+
+  func take(_ statement: TicketStatement, for generator: TicketGenerator) {
+    let (loads, start, error) = self.state.withLock { state in
+      if case .held = state.loads { state.held.append((generator, statement)) }
+      if case .served = state.loads { state.next += statement.count }
+      return (state.loads, state.next - statement.count, state.error)
+    }
+    switch loads {
+    case .held: break
+    case .served: generator.taken(statement, IDRange(start: start, count: statement.count), random: 0.5)
+    case .failing: generator.failed(statement, error, random: 0.5)
+    }
+  }
+
+  /// Carries out what is held, and what comes of it at once.
+  func release() {
+    let held = self.state.withLock { state in
+      state.loads = .served
+      defer { state.held = [] }
+      return state.held
+    }
+    for (generator, statement) in held { self.take(statement, for: generator) }
   }
 }

@@ -19,6 +19,8 @@ package struct RequestFields {
     case snowflake
     /// `segment`.
     case segment
+    /// `ticket`.
+    case ticket
     /// Anything else, and nothing at all; ``RequestFields/modeText`` tells what it was.
     case other
   }
@@ -73,7 +75,7 @@ package struct RequestFields {
 extension RequestFields.Mode {
   /// Tells the mode by its bytes: a comparison of lengths, then of two words.
   package init(_ bytes: UnsafeRawBufferPointer) {
-    // SAFETY: the loads lie within the lengths compared just before; both names are shorter than two overlapping words.
+    // SAFETY: the loads lie within the lengths compared just before; the names are shorter than two overlapping words.
     if bytes.count == 7 {
       let head = UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self))
       let tail = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 3, as: UInt32.self))
@@ -83,6 +85,11 @@ extension RequestFields.Mode {
       let head = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
       // "snowflak", "e"
       self = head == 0x6b61_6c66_776f_6e73 && bytes[8] == 0x65 ? .snowflake : .other
+    } else if bytes.count == 6 {
+      let head = UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self))
+      let tail = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt32.self))
+      // "tick", "cket"
+      self = head == 0x6b63_6974 && tail == 0x7465_6b63 ? .ticket : .other
     } else {
       self = .other
     }

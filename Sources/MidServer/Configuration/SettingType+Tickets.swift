@@ -1,0 +1,46 @@
+import MidCore
+
+extension SettingType where Value == [StoreLocation] {
+  /// A list of MySQL URLs. Whatever is wrong with one, it is not shown: there may be a password in it.
+  static func databases(atMost count: Int) -> SettingType {
+    SettingType(
+      allowed: "up to \(count) of mysql://USER@HOST[:PORT]/DATABASE, separated by commas or as a YAML list",
+      redact: { $0.contains("@") || $0.contains("://") ? "<URLs>" : $0 }
+    ) { text in
+      guard !text.isEmpty else { return [] }
+      var locations: [StoreLocation] = []
+      for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+        guard let location = StoreLocation(part.trimmingSpaces()), case .mysql = location else { return nil }
+        locations.append(location)
+      }
+      return locations.count <= count ? locations : nil
+    }
+  }
+}
+
+extension SettingType where Value == [Tag: TicketTable] {
+  /// Pairs of a tag and its table.
+  static func tables(atMost count: Int) -> SettingType {
+    SettingType(
+      allowed:
+        "1 to \(count) of TAG=TABLE, separated by commas or as a YAML list; a table's name has letters, digits, _ "
+        + "and $"
+    ) { text in
+      var tables: [Tag: TicketTable] = [:]
+      for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+        let pair = part.trimmingSpaces()
+        guard let mark = pair.lastIndex(of: "=") else { return nil }
+        do {
+          let tag = try Tag(String(pair[..<mark]))
+          guard tables.updateValue(try TicketTable(String(pair[pair.index(after: mark)...])), forKey: tag) == nil else {
+            return nil
+          }
+        } catch {
+          return nil
+        }
+      }
+      // Two tags on one table are one space of ids, and no promise of either is broken; more likely it is a mistake.
+      return tables.count <= count && Set(tables.values).count == tables.count ? tables : nil
+    }
+  }
+}
