@@ -5,16 +5,16 @@ extension SettingType where Value == [StoreLocation] {
   static func databases(atMost count: Int) -> SettingType {
     SettingType(
       allowed: "up to \(count) of mysql://USER@HOST[:PORT]/DATABASE, separated by commas or as a YAML list",
-      redact: { $0.contains("@") || $0.contains("://") ? "<URLs>" : $0 }
-    ) { text in
-      guard !text.isEmpty else { return [] }
-      var locations: [StoreLocation] = []
-      for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-        guard let location = StoreLocation(part.trimmingSpaces()), case .mysql = location else { return nil }
-        locations.append(location)
-      }
-      return locations.count <= count ? locations : nil
-    }
+      redact: { $0.contains("@") || $0.contains("://") ? "<URLs>" : $0 },
+      parse: { text in
+        guard !text.isEmpty else { return [] }
+        var locations: [StoreLocation] = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+          guard let location = StoreLocation(part.trimmingSpaces()), case .mysql = location else { return nil }
+          locations.append(location)
+        }
+        return locations.count <= count ? locations : nil
+      })
   }
 }
 
