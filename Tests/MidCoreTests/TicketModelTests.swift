@@ -17,6 +17,8 @@ import Testing
   private struct Pending {
     var generator: Int
     var statement: TicketStatement
+    /// Its first ticket, once the database has carried it out, which is before the node hears of it.
+    var first: Int64?
   }
 
   /// Two nodes on `databases` databases: statements end late, in any order, fail before or after their commit.
@@ -37,7 +39,7 @@ import Testing
     var ids: [TicketCallID] = []
     for step in 0..<400 {
       let node = Int.random(in: 0..<2, using: &random)
-      switch Int.random(in: 0..<12, using: &random) {
+      switch Int.random(in: 0..<15, using: &random) {
       case 0..<5:
         let began = history.withLock { history in
           history.time += 1
@@ -62,6 +64,14 @@ import Testing
         if let some = pending.withLock({ $0.randomElement(using: &random) }) {
           generators[some.generator].overdue(some.statement, random: 0.5)
         }
+      case 8..<11:
+        pending.withLock { pending in
+          let index = pending.indices.filter { pending[$0].first == nil }.randomElement(using: &random)
+          guard let index else { return }
+          let statement = pending[index].statement
+          pending[index].first = Int64(statement.database + 1) + counters[statement.database] * Int64(databases)
+          counters[statement.database] += statement.count
+        }
       default:
         let done: Pending? = pending.withLock { pending in
           guard let index = pending.indices.randomElement(using: &random) else { return nil }
@@ -70,9 +80,8 @@ import Testing
         guard let done else { continue }
         let (database, count) = (done.statement.database, done.statement.count)
         let isLost = Int.random(in: 0..<6, using: &random) == 0
-        let isCommitted = !isLost || Bool.random(using: &random)
-        let first = Int64(database + 1) + counters[database] * Int64(databases)
-        if isCommitted { counters[database] += count }
+        let first = done.first ?? Int64(database + 1) + counters[database] * Int64(databases)
+        if !isLost && done.first == nil { counters[database] += count }
         if isLost {
           generators[done.generator].failed(done.statement, FaultyStore.unavailable, random: 0.5)
         } else {
