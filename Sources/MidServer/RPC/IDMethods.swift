@@ -180,6 +180,7 @@ package final class IDMethods: Sendable {
     switch self.keys.begin(key, .init(mode: fields.mode, tag: tag, count: count), reply: reply) {
     case .first:
       guard let tag else { return self.waitForClock(call, reply, count: count, key: key) }
+      if fields.mode == .ticket { return self.ticket(call, reply, tag: tag, count: count, key: key) }
       return self.waitForSegment(call, reply, tag: tag, count: count, key: key)
     case .again(let ranges): reply.succeed(Self.message(ranges, isBatch: true))
     case .waits: break
