@@ -112,7 +112,8 @@ extension SegmentGenerator {
   ///
   /// Ids below 1 are skipped. A range that starts below the end of an earlier one is refused: the table went backwards.
   /// Those who wait then fail with ``IDError/Code/wentBackwards``, and so does everyone once the ids cached before are
-  /// used up, as nothing more is loaded until an operator has raised the tag's row; see ``update(step:next:)``.
+  /// used up, as nothing more is loaded until an operator has raised the tag's row and says so; see
+  /// ``update(step:next:isConfirmed:)``.
   ///
   /// - Returns: The range itself where this generator was closed or removed meanwhile, to be given back to the store.
   @discardableResult
@@ -162,10 +163,11 @@ extension SegmentGenerator {
   ///
   /// - Parameters:
   ///   - step: Loads take at least that many from the next one on. Below 1 counts as 1.
-  ///   - next: The first id that the row would hand out. Where ranges are refused because the table went backwards, and
-  ///     this is not below what was received before, they are taken again.
-  public func update(step: Int64, next: Int64) {
-    self.machine.withLock { $0.update(step: step, next: next) }
+  ///   - next: The first id that the row would hand out.
+  ///   - isConfirmed: Whether an operator says that the row is right. Where ranges are refused because the table went
+  ///     backwards, and `next` is not below what was received before, they are taken again then.
+  public func update(step: Int64, next: Int64, isConfirmed: Bool = false) {
+    self.machine.withLock { $0.update(step: step, next: next, isConfirmed: isConfirmed) }
   }
 
   /// Stops for good: waiters and later calls fail with ``IDError/Code/notReady``.

@@ -246,11 +246,12 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     return Action(load: self.startLoad(servingLeft: servingLeft, now: now))
   }
 
-  /// The tag's row was read: its step counts from the next load on, and ranges that were refused are asked for again
-  /// once the row stands high enough.
-  mutating func update(step: Int64, next: Int64) {
+  /// The tag's row was read: its step counts from the next load on. Ranges that were refused are asked for again where an
+  /// operator says so and the row stands high enough.
+  mutating func update(step: Int64, next: Int64, isConfirmed: Bool) {
     self.step = max(1, step)
-    if case .refusing = self.phase, next >= max(1, self.highWater ?? 1) {
+    // Not by itself: other nodes, and the refused load, move the row as well, and know nothing of what was lost.
+    if isConfirmed, case .refusing = self.phase, next >= max(1, self.highWater ?? 1) {
       self.phase = .active
       self.lastError = nil
     }
@@ -332,7 +333,7 @@ extension SegmentStateMachine {
     if let highWater = self.highWater, range.start < highWater {
       let text =
         "the store answered ids from \(range.start) on for tag '\(self.tag)', but ids below \(highWater) were received "
-        + "before: the table went backwards. Move it on: mid tag advance \(self.tag) --past \(highWater - 1)"
+        + "before: the table went backwards. Move it on: mid tag advance \(self.tag) --past \(highWater - 1), then send this node SIGHUP"
       return IDError(.wentBackwards, text)
     }
     if range.isEmpty || range.stride != self.stride {
@@ -345,7 +346,7 @@ extension SegmentStateMachine {
     if range.end - range.stride < 1 {
       let text =
         "the store answered ids from \(range.start) on for tag '\(self.tag)'. Ids start at 1: "
-        + "move it on: mid tag advance \(self.tag) --past 0"
+        + "move it on: mid tag advance \(self.tag) --past 0, then send this node SIGHUP"
       return IDError(.storeRejected, text)
     }
     return nil

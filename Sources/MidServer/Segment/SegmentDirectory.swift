@@ -32,6 +32,9 @@ package final class SegmentDirectory: Sendable {
     var marks: [Tag: Int64]
     var isRead = false
     var isRefreshing = false
+    /// Whether an operator has asked for the read under way, or for one after it.
+    var isConfirming = false
+    var wantsReload = false
     /// By the monotonic clock; when the list was last asked for.
     var lastRefresh: UInt64?
     var waiting: [LookupID: (tag: Tag, completion: Completion)] = [:]
@@ -142,6 +145,25 @@ package final class SegmentDirectory: Sendable {
     }
   }
 
+  /// Has the list read again for an operator, who thereby says that the rows are right: tags that were refused because
+  /// their table went backwards are served again where the row stands high enough now.
+  package func reload() {
+    let now = self.clock.monotonicNanoseconds()
+    let mustRefresh = self.state.withLock { state in
+      guard !state.isClosed else { return false }
+      // What is being read now may have been read before the operator's change.
+      guard !state.isRefreshing else {
+        state.wantsReload = true
+        return false
+      }
+      state.isRefreshing = true
+      state.isConfirming = true
+      state.lastRefresh = now
+      return true
+    }
+    if mustRefresh { self.onRefreshNeeded() }
+  }
+
   /// The store does not know a tag of the list: the list is read again, unless that was done a moment ago.
   package func listIsStale() {
     let now = self.clock.monotonicNanoseconds()
@@ -158,14 +180,16 @@ package final class SegmentDirectory: Sendable {
   package func refreshed(_ records: [TagRecord]) {
     var answers: [(Completion, Result<SegmentGenerator, IDError>)] = []
     var removed: [SegmentGenerator] = []
-    self.state.withLock { state in
+    let mustReload = self.state.withLock { state in
+      let isConfirmed = state.isConfirming
+      state.isConfirming = false
       state.known = Dictionary(records.map { ($0.tag, $0) }) { first, _ in first }
       state.isRead = true
       state.isRefreshing = false
       state.lastError = nil
       for (tag, generator) in state.generators {
         if let record = state.known[tag] {
-          generator.update(step: record.step, next: record.next ?? .max)
+          generator.update(step: record.step, next: record.next ?? .max, isConfirmed: isConfirmed)
         } else {
           removed.append(generator)
           state.marks[tag] = generator.snapshot.highWater ?? state.marks[tag]
@@ -178,7 +202,12 @@ package final class SegmentDirectory: Sendable {
         answers.append((entry.completion, result))
       }
       state.waiting = [:]
+      defer { state.wantsReload = false }
+      state.isRefreshing = state.wantsReload
+      state.isConfirming = state.wantsReload
+      return state.wantsReload
     }
+    if mustReload { self.onRefreshNeeded() }
     // The default tag's generator is there for good: it gives out what it has, and loads no more until the tag is back.
     for generator in removed where generator !== self.defaultGenerator { generator.remove() }
     for (completion, result) in answers { completion(result) }

@@ -101,10 +101,8 @@ package final class SegmentService: Service {
     }
   }
 
-  /// Reads the tag list again now, unless that is under way.
-  package func reload() {
-    if self.directory.beginRefresh() { self.continuation.yield(.refresh) }
-  }
+  /// Reads the tag list again now; see ``SegmentDirectory/reload()``.
+  package func reload() { self.directory.reload() }
 
   /// Reads the list as soon as the store is there, and again at intervals; after a failure, sooner.
   private func keepList() async {

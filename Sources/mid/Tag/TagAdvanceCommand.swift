@@ -9,8 +9,8 @@ struct TagAdvanceCommand: AsyncParsableCommand {
     discussion: """
       For a database that came back from a backup, or a replica that took over and had lost a commit: servers that \
       had received higher ids refuse the tag with DATA_LOSS and name the number. Forward only: a tag that stands \
-      higher already stays as it is, so the command can be given once for each server that complains. Servers take \
-      the tag up again when they next read the list: within segment.tag_refresh, at once on SIGHUP.
+      higher already stays as it is, so the command can be given once for each server that complains. Then \
+      send each server SIGHUP: it reads the row and takes the tag up again.
 
         mid tag advance orders --past 4999999
       """
