@@ -26,7 +26,7 @@ package struct RequestKeyStateMachine<Reply: Sendable>: Sendable {
   }
 
   private enum Entry: Sendable {
-    case underWay(Request, [Reply])
+    case underWay(Request)
     case answered(Request, [IDRange])
   }
 
@@ -38,6 +38,8 @@ package struct RequestKeyStateMachine<Reply: Sendable>: Sendable {
   package static var capacity: Int { 200_000 }
 
   private var entries: [[UInt8]: Entry] = [:]
+  /// Calls that wait for the first one under their key. Beside the entries, so that adding one copies no others.
+  private var waiting: [[UInt8]: [Reply]] = [:]
   /// Keys in the order of their answers.
   private var ends: [(key: [UInt8], at: UInt64)] = []
   private var firstEnd = 0
@@ -49,16 +51,16 @@ package struct RequestKeyStateMachine<Reply: Sendable>: Sendable {
     self.forget(now)
     switch self.entries[key] {
     case .answered(request, let ranges): return .again(ranges)
-    case .underWay(request, let waiting):
+    case .underWay(request):
       guard self.used < Self.capacity else { return .full }
       self.used += 1
-      self.entries[key] = .underWay(request, waiting + [reply])
+      self.waiting[key, default: []].append(reply)
       return .waits
     case .answered, .underWay: return .conflict
     case nil:
       guard self.used < Self.capacity else { return .full }
       self.used += 1
-      self.entries[key] = .underWay(request, [])
+      self.entries[key] = .underWay(request)
       return .first
     }
   }
@@ -67,7 +69,8 @@ package struct RequestKeyStateMachine<Reply: Sendable>: Sendable {
   ///
   /// - Returns: The calls that waited, for the same answer.
   package mutating func finish(_ key: [UInt8], ranges: [IDRange], now: UInt64) -> [Reply] {
-    guard case .underWay(let request, let waiting) = self.entries[key] else { return [] }
+    guard case .underWay(let request) = self.entries[key] else { return [] }
+    let waiting = self.waiting.removeValue(forKey: key) ?? []
     self.entries[key] = .answered(request, ranges)
     self.used += ranges.count - waiting.count
     self.ends.append((key, now &+ Self.lifetime))
@@ -78,7 +81,8 @@ package struct RequestKeyStateMachine<Reply: Sendable>: Sendable {
   ///
   /// - Returns: The calls that waited, for the same error.
   package mutating func fail(_ key: [UInt8]) -> [Reply] {
-    guard case .underWay(_, let waiting) = self.entries[key] else { return [] }
+    guard case .underWay = self.entries[key] else { return [] }
+    let waiting = self.waiting.removeValue(forKey: key) ?? []
     self.entries[key] = nil
     self.used -= 1 + waiting.count
     return waiting
