@@ -67,6 +67,17 @@ struct DoctorTests {
     #expect(undurable.first?.found.contains("durable") == false)
   }
 
+  @Test func `semi-synchronous replication that is asked for and not at work is FAIL`() {
+    #expect([true, false, nil].map { StoreCheck.semiSync($0).level } == [.ok, .fail, .fail])
+  }
+
+  @Test func `how far a tag is, is told by its own table's rule`() {
+    let next = TableDialect(.leaf).record(.default, maxID: 101, step: 1)
+    #expect(TagCheck(tags: [next]).findings.first?.found.contains("ids up to 100") == true)
+    let atEnd = TableDialect(.leaf).record(.default, maxID: .max, step: 1)
+    #expect(TagCheck(tags: [atEnd]).findings.map(\.level) == [.ok, .fail])
+  }
+
   @Test(
     arguments: [
       (0, [.ok]), (-5, [.ok]), (9_007_199_254_740_991 / 10 * 8, [.ok]),

@@ -48,12 +48,15 @@ struct DoctorProbe {
     var check = StoreCheck(
       place: "\(self.store.kind) \(self.store.location)", inspection: inspection,
       durabilityWarnings: self.store.durabilityWarnings)
+    let requiresSemiSync = self.configuration.store.requireSemiSync
+    let semiSync = await Self.result { () throws(IDError) in requiresSemiSync ? try await self.store.semiSync() : true }
     await self.store.close()
     // What an incomplete store does not tell is no news.
     if case .success([]) = inspection {
       for error in [Self.error(list), Self.error(tags)] { if let error { check.inspection = .failure(error) } }
     }
     var findings = check.findings
+    if requiresSemiSync, case .success(let isOn) = semiSync { findings.append(StoreCheck.semiSync(isOn)) }
     if case .success(let list) = list {
       findings += self.judge(list, folder)
       if self.store.isShared {

@@ -33,6 +33,20 @@ struct StoreCheck {
     return [.ok(Self.name, "\(self.place) answers, its tables are as needed\(durable)")] + warnings
   }
 
+  /// Judges semi-synchronous replication where it is asked for: on, off, or nil for none.
+  static func semiSync(_ isOn: Bool?) -> Finding {
+    let check = "store.semi_sync"
+    return switch isOn {
+    case true?: .ok(check, "commits wait for a replica")
+    case false?:
+      .fail(
+        check, "semi-synchronous replication is off: commits do not wait for a replica",
+        "segments are not ready before it is on; look at the replicas, and at the primary's timeout for them")
+    case nil:
+      .fail(check, "the store has no semi-synchronous replication", "set store.require_semi_sync to off")
+    }
+  }
+
   private func failed(_ error: IDError) -> Finding {
     switch error.code {
     case .storeUnavailable:
