@@ -1,9 +1,12 @@
 /// How long to wait before a statement that the server took back is sent again: doubling, with full jitter.
+///
+/// Short, because what it collided with is over within milliseconds, and because whoever waits long while others write the
+/// same row all the time loses to them again and again.
 struct Backoff {
   /// The longest wait before the first retry.
-  static let first: Duration = .milliseconds(100)
+  static let first: Duration = .milliseconds(10)
   /// The longest wait before any retry.
-  static let cap: Duration = .seconds(2)
+  static let cap: Duration = .milliseconds(500)
   /// How long retries may go on, all in all.
   static let limit: Duration = .seconds(10)
 

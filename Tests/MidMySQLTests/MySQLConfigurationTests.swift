@@ -76,9 +76,9 @@ import Testing
 
   @Test func `waits between retries double up to their cap, with full jitter`() {
     var (longest, shortest) = (Backoff(), Backoff())
-    let waits = (0..<7).map { _ in longest.next(1) / .milliseconds(1) }
-    #expect(waits == [100, 200, 400, 800, 1600, 2000, 2000])
+    let waits = (0..<8).map { _ in longest.next(1) / .milliseconds(1) }
+    #expect(waits == [10, 20, 40, 80, 160, 320, 500, 500])
     #expect(shortest.next(0) == .zero)
-    #expect(shortest.next(0.5) == .milliseconds(100))
+    #expect(shortest.next(0.5) == .milliseconds(10))
   }
 }

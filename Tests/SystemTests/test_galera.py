@@ -63,14 +63,14 @@ def galera(tmp_path):
             cluster.run("kill", cluster.folder, number)
 
 
-def take_until(server, end, size):
+def take_until(server, end, size, deadline=5):
     """Ids from a server by batches until `end`, and the seconds in which each answer came; refused calls are tried again."""
     ids, answers, failures = [], [], []
     with server.channel() as channel:
         batch = generate_batch(channel)
         while time.monotonic() < end:
             try:
-                for start, stride, count in batch("segment", size, TAG, timeout=5):
+                for start, stride, count in batch("segment", size, TAG, timeout=deadline):
                     ids.extend(range(start, start + stride * count, stride))
                 answers.append(time.monotonic())
             except grpc.RpcError as error:
@@ -96,12 +96,14 @@ def test_three_galera_nodes_that_all_take_writes_give_distinct_ids_also_when_one
     assert result.returncode == 0, result.stderr
     for server in servers:
         wait_until(lambda: take_until(server, time.monotonic() + 0.1, 1)[0], 10, "the new tag on a node that runs")
-    # Small loads, so that all three write the one row all the time.
+    # Small loads, so that all three write the one row all the time. A node that loses again and again has its turn when the
+    # others are done, so nobody needs to be refused.
     begin = time.monotonic()
-    results = at_once(*(lambda each=each: take_until(each, begin + 6, 10) for each in servers))
+    results = at_once(*(lambda each=each: take_until(each, begin + 6, 10, deadline=20) for each in servers))
     for number, (ids, _, _) in enumerate(results):
         assert len(ids) > 100, f"node {number + 1} gave {len(ids)} ids"
         assert_increasing(ids, f"node {number + 1}")
+        print(f"node {number + 1}: {len(ids)} ids while all write")
     before = [each for ids, _, _ in results for each in ids]
     assert_unique(before)
     status = (
@@ -112,16 +114,16 @@ def test_three_galera_nodes_that_all_take_writes_give_distinct_ids_also_when_one
     assert taken_back > 0, "the cluster took no statement back: the nodes did not meet"
     # What the cluster takes back is sent again, unseen by callers.
     assert [failure for _, _, failures in results for failure in failures] == []
-    # The cluster goes on without the one that dies, after the second or two in which it is missed.
+    # The cluster goes on without the one that dies, after the seconds in which it is missed.
     killed = time.monotonic()
     galera.run("kill", galera.folder, 1)
-    after = at_once(*(lambda each=each: take_until(each, killed + 16, 10) for each in servers[1:]))
+    after = at_once(*(lambda each=each: take_until(each, killed + 18, 10) for each in servers[1:]))
     everything = before + [each for ids, _, _ in after for each in ids]
     assert_unique(everything)
-    # A load that was refused meanwhile is tried again after at most 2 s.
+    # Missed for 3 s; a connection that was busy is given up after 5 s, and a load that was refused tried again within 2 s.
     for number, (_, answers, failures) in enumerate(after):
-        again = [each - killed for each in answers if each > killed + 4]
-        assert len(again) > 10, f"node {number + 2} gave {len(again)} answers from 4 s after the death on: {failures}"
+        again = [each - killed for each in answers if each > killed + 10]
+        assert len(again) > 10, f"node {number + 2} gave {len(again)} answers from 10 s after the death on: {failures}"
         assert all(each.startswith(("UNAVAILABLE", "DEADLINE_EXCEEDED")) for each in failures), failures
         gaps = [after - before for before, after in zip(answers, answers[1:])]
         print(f"node {number + 2}: {len(failures)} calls failed, at most {max(gaps):.1f} s without an answer")
