@@ -117,60 +117,11 @@ struct SegmentOutageTests {
   }
 }
 
-@Suite("A tag that nobody uses")
-struct SegmentReleaseTests {
-  @Test func `gives back what is cached, and those who come meanwhile wait until that has ended`() throws {
-    let tag = try SegmentHarness(step: 10)
-    tag.call(1)
-    tag.load(1, 10)
-    tag.generator.prefetch()
-    #expect(tag.generator.next() == 2)
-    #expect(tag.loads == [10, 10])
-    // A load is under way.
-    #expect(tag.generator.release() == [])
-    tag.load(11, 10)
-    #expect(tag.generator.release() == [IDRange(start: 3, count: 18)])
-    #expect(tag.generator.next() == nil)
-    tag.call(2)
-    #expect(tag.answer(2) == nil)
-    #expect(tag.loads == [10, 10])
-    tag.generator.gaveBack(to: 3)
-    #expect(tag.loads == [10, 10, 10])
-    tag.load(3, 10)
-    #expect(tag.ids(2) == [3])
-  }
-
-  @Test func `refuses what was not taken back, and takes nothing while somebody waits`() throws {
-    let tag = try SegmentHarness(step: 100)
-    tag.call(1)
-    #expect(tag.generator.release() == [])
-    tag.load(1, 100)
-    #expect(tag.generator.release() == [IDRange(start: 2, count: 99)])
-    // Other nodes have taken ids since.
-    tag.generator.gaveBack(to: nil)
-    tag.call(2)
-    tag.load(2, 100)
-    #expect(tag.error(2)?.code == .wentBackwards)
-  }
-
-  @Test func `loads nothing by itself until somebody asks`() throws {
-    let tag = try SegmentHarness(step: 100)
-    tag.call(1)
-    tag.load(1, 100)
-    #expect(!tag.generator.release().isEmpty)
-    tag.generator.gaveBack(to: 2)
-    for _ in 0..<10 {
-      tag.clock.advance(by: 10_000)
-      tag.generator.sample()
-      tag.generator.prefetch()
-    }
-    #expect(tag.loads == [100])
-    #expect(tag.generator.snapshot.idle >= .seconds(90))
-    tag.call(2)
-    #expect(tag.loads == [100, 100])
-  }
-
-  @Test func `that went backwards is served again once its row stands high enough`() throws {
+@Suite("A tag whose table went backwards")
+struct SegmentBackwardsTests {
+  @Test func `is served again once its row stands high enough and an operator says so, and gives nothing back before`()
+    throws
+  {
     let tag = try SegmentHarness(step: 10)
     tag.call(1)
     tag.load(101, 10)

@@ -86,28 +86,6 @@ extension SegmentGenerator {
       })
   }
 
-  /// Takes out all that is cached, so that a tag that nobody uses holds nothing. Calls that come meanwhile wait until
-  /// ``gaveBack(to:)``, which has to follow unless the answer is empty.
-  ///
-  /// - Returns: The ids that nobody will get, in ascending order, neighbours joined: to be given back to the store, the
-  ///   last first. Empty where there is nothing, a load is under way or somebody waits.
-  public func release() -> [IDRange] {
-    self.machine.withLock { $0.release { self.swap(upTo: .max) } }
-  }
-
-  /// Ends what ``release()`` has begun.
-  ///
-  /// - Parameter start: Where the store's next range may start again, the first id that it took back; nil where it took
-  ///   nothing back.
-  public func gaveBack(to start: Int64?) {
-    self.perform(
-      self.machine.withLock { machine in
-        machine.gaveBack(to: start)
-        // Only for those who came meanwhile: the tag is idle.
-        return Machine.Action(load: machine.waiters.isEmpty ? nil : self.loadIfDue(&machine))
-      })
-  }
-
   /// Takes in the range that the load under way has brought: waiters first, in order, then everyone.
   ///
   /// Ids below 1 are skipped. A range that starts below the end of an earlier one is refused: the table went backwards.

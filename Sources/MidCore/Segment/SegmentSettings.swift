@@ -102,8 +102,6 @@ public struct SegmentSnapshot: Sendable, Hashable {
   public var averageRate = 0.0
   /// Ids used since the start.
   public var used: Int64 = 0
-  /// How long nothing was used.
-  public var idle: Duration = .zero
 
   /// After how many seconds the serving range is used up at the present rate; nil where nothing is used.
   public var servingSeconds: Double? { self.rate > 0 ? Double(self.servingLeft) / self.rate : nil }

@@ -44,8 +44,6 @@ struct SegmentSizing: Sendable {
   /// Ids a second within the last window that ended.
   private var recent = 0.0
   private var windowBegin: Reading?
-  private var lastUse: UInt64?
-  private var lastTotal: Int64 = 0
 
   init(step: Int64) { self.size = step }
 
@@ -60,8 +58,6 @@ struct SegmentSizing: Sendable {
   /// Notes that `total` ids have been used up to `now`.
   private mutating func record(total: Int64, now: UInt64) {
     if self.windowBegin == nil { self.windowBegin = Reading(time: now, total: total) }
-    if total != self.lastTotal || self.lastUse == nil { self.lastUse = now }
-    self.lastTotal = total
     self.hour.record(total: total, now: now)
   }
 
@@ -72,11 +68,6 @@ struct SegmentSizing: Sendable {
   func rate(total: Int64, now: UInt64) -> Double {
     guard let begin = self.windowBegin, now >= begin.time + 1_000_000_000 else { return self.recent }
     return Double(total - begin.total) / (Double(now - begin.time) / 1e9)
-  }
-
-  /// How long nothing was used, up to `now`; zero before the first record.
-  func idle(now: UInt64) -> Duration {
-    .nanoseconds(Int64(clamping: now &- (self.lastUse ?? now)))
   }
 
   /// A load begins: its size.

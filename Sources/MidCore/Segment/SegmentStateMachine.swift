@@ -40,8 +40,6 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
 
   private enum LoadState: Sendable {
     case idle, underWay, waitsForRetry
-    /// What was cached goes back to the store: nothing is loaded before that has ended.
-    case givingBack
   }
 
   private struct Buffer: Sendable {
@@ -62,8 +60,6 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   private var publishedMark: Int64?
   /// Whether the serving range is used far enough, or there is none.
   private var isLoadDue = true
-  /// Whether what was cached went back, and nobody has asked since.
-  private var isAtRest = false
   private var highWater: Int64?
   private var failures = 0
   private var lastError: IDError?
@@ -111,7 +107,6 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
       let text = "\(self.waiters.count) callers wait for ids of tag '\(self.tag)' already, the most allowed"
       return .failure(IDError(.overloaded, text))
     }
-    self.isAtRest = false
     return .success(self.waiters.append(.init(count: count, reply: reply)))
   }
 
@@ -154,7 +149,6 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
 
   /// Whether more should be at hand, whether or not anybody waits.
   private func isShort(_ servingLeft: Int64) -> Bool {
-    if self.isAtRest { return false }
     if self.isLoadDue && self.standby.isEmpty { return true }
     return servingLeft + self.standbyCount < self.sizing.reserve && self.standby.count < SegmentSettings.maximumStandby
   }
@@ -263,30 +257,12 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   ///
   /// - Returns: What was not used, in ascending order, neighbours joined.
   mutating func stop(_ reason: IDError, rest: IDRange?) -> (tails: [IDRange], action: Action) {
+    // Of a table that went backwards nothing goes back: its row may stand where a rest ends by chance, and other nodes may
+    // have had those ids.
+    let isTrusted = if case .refusing = self.phase { false } else { true }
     self.phase = .stopped(reason)
-    return (self.takeTails(rest), Action(answers: self.failAll(with: reason)))
-  }
-
-  /// Takes out all that is cached, to be given back; ``gaveBack(to:)`` has to follow. Nothing where a load is under way
-  /// or somebody waits: the tag is in use.
-  ///
-  /// - Parameter rest: Takes what is left of the serving range.
-  mutating func release(rest: () -> IDRange?) -> [IDRange] {
-    guard self.loadState == .idle, self.waiters.isEmpty, case .active = self.phase else { return [] }
-    let tails = self.takeTails(rest())
-    guard !tails.isEmpty else { return [] }
-    self.loadState = .givingBack
-    self.isAtRest = true
-    self.isLoadDue = true
-    self.publishedMark = nil
-    return tails
-  }
-
-  /// What was released is back in the store from `start` on, so ranges may start there again; nil where nothing is.
-  mutating func gaveBack(to start: Int64?) {
-    guard self.loadState == .givingBack else { return }
-    self.loadState = .idle
-    if let start { self.highWater = start }
+    let tails = self.takeTails(rest)
+    return (isTrusted ? tails : [], Action(answers: self.failAll(with: reason)))
   }
 
   /// All that is cached, in ascending order, neighbours joined.
@@ -313,8 +289,7 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
       waitingIDs: self.waiters.idCount, isLoading: self.loadState != .idle, loads: self.loads,
       failures: self.failures, lastError: self.lastError, highWater: self.highWater, step: self.step,
       size: max(self.sizing.size, self.step), sizeReason: self.sizing.reason, sizeChanges: self.sizing.changes,
-      rate: self.sizing.rate(total: used, now: now), averageRate: self.sizing.average, used: used,
-      idle: self.sizing.idle(now: now))
+      rate: self.sizing.rate(total: used, now: now), averageRate: self.sizing.average, used: used)
   }
 }
 

@@ -86,7 +86,7 @@ extension ServerConfiguration {
         loadAt: try settings(Settings.segmentLoadAt), maxWaiters: try settings(Settings.segmentMaxWaiters),
         maxWait: try settings(Settings.segmentMaxWait), target: try settings(Settings.segmentTarget),
         maxLoad: try settings(Settings.segmentMaxLoad), outage: try settings(Settings.segmentOutage),
-        idle: try settings(Settings.segmentIdle), tagRefresh: try settings(Settings.segmentTagRefresh)),
+        tagRefresh: try settings(Settings.segmentTagRefresh)),
       ticket: Ticket(
         databases: try settings(Settings.ticketDatabases), tables: try settings(Settings.ticketTables),
         timeout: try settings(Settings.ticketTimeout), batchMax: try settings(Settings.ticketBatchMax)),

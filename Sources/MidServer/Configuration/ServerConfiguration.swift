@@ -116,8 +116,6 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var maxLoad: Int
     /// `segment.outage`; zero for none.
     package var outage: Duration
-    /// `segment.idle`.
-    package var idle: Duration
     /// `segment.tag_refresh`.
     package var tagRefresh: Duration
   }

@@ -161,9 +161,6 @@ package enum Settings {
     "segment.outage", .duration(.zero...(.seconds(86_400))), default: "10m",
     help:
       "How long the store may be away without a call noticing, at the average rate of the last hour; 0s turns it off.")
-  static let segmentIdle = Setting(
-    "segment.idle", .duration(.seconds(1)...(.seconds(86_400 * 7))), default: "1h",
-    help: "After how long without a call what is cached of a tag goes back to the store.")
   static let segmentTagRefresh = Setting(
     "segment.tag_refresh", .duration(.seconds(1)...(.seconds(3_600))), default: "60s",
     help: "How often the list of tags is read again.")
@@ -247,7 +244,7 @@ package enum Settings {
     metricsAddress, workerID, workerRange, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,
-    segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTarget, segmentMaxLoad, segmentOutage, segmentIdle,
+    segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTarget, segmentMaxLoad, segmentOutage,
     segmentTagRefresh, batchMax,
     ticketDatabases, ticketTables, ticketTimeout, ticketBatchMax,
     tableDialect, tableName, tableTagColumn, tableMaxColumn, tableStepColumn, tableUpdatedColumn, tableVersionColumn,

@@ -73,7 +73,10 @@ final class ClockQueue: Sendable {
   }
 
   /// The caller gave up: it is not answered, and takes no more ids.
-  func cancel(_ id: State.WaiterID) { self.withState { $0.cancel(id) } }
+  ///
+  /// - Returns: Whether it still waited; otherwise it was answered, or is about to be.
+  @discardableResult
+  func cancel(_ id: State.WaiterID) -> Bool { self.withState { $0.cancel(id) } }
 
   private func withState<Result>(_ body: (inout sending State) -> sending Result) -> sending Result {
     self.state.withLock { state in

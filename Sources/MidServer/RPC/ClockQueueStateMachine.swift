@@ -105,7 +105,10 @@ struct ClockQueueStateMachine<Call: Sendable>: Sendable {
   }
 
   /// A call's caller gave up. What it has is lost as a gap.
-  mutating func cancel(_ id: WaiterID) { _ = self.remove(id) }
+  ///
+  /// - Returns: Whether it still waited.
+  @discardableResult
+  mutating func cancel(_ id: WaiterID) -> Bool { self.remove(id) != nil }
 
   /// Removes up to `limit` calls whose deadline is not after `time`, the earliest first.
   mutating func removeCalls(dueBy time: NIODeadline, limit: Int) -> [Call] {

@@ -203,7 +203,10 @@ extension IDMethods {
         }
       })
     if let id = self.clockQueue.enqueue(waiter, count: count, taken: taken, deadline: self.patience(call)) {
-      reply.onCancel { self.clockQueue.cancel(id) }
+      reply.onCancel {
+        guard self.clockQueue.cancel(id) else { return }
+        self.keys.fail(key, RPCStatus(.cancelled, "the first call with this request_key was cancelled; call again"))
+      }
     } else {
       let status = RPCStatus(.resourceExhausted, "\(self.limits.maximumWaiters) calls wait for the clock already")
       self.keys.fail(key, status)

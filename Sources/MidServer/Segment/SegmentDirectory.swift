@@ -219,6 +219,9 @@ package final class SegmentDirectory: Sendable {
     var answers: [(Completion, Result<SegmentGenerator, IDError>)] = []
     self.state.withLock { state in
       state.isRefreshing = false
+      // An operator's word is about what could not be read now.
+      state.isConfirming = false
+      state.wantsReload = false
       state.lastError = error
       guard state.isRead else { return }
       for entry in state.waiting.values {
@@ -250,16 +253,8 @@ package final class SegmentDirectory: Sendable {
   }
 
   /// Measures how fast the ids of all tags in use are used, so that enough is at hand. Call it every few seconds.
-  ///
-  /// - Parameter idle: After how long without a call a tag's cached ids are to go back.
-  /// - Returns: The generators that were idle for that long and have something cached: release them.
-  package func sample(idle: Duration) -> [SegmentGenerator] {
-    let generators = self.state.withLock { Array($0.generators.values) }
-    return generators.filter { generator in
-      generator.sample()
-      let snapshot = generator.snapshot
-      return snapshot.idle >= idle && snapshot.servingLeft + snapshot.standbyLeft > 0
-    }
+  package func sample() {
+    for generator in self.state.withLock({ Array($0.generators.values) }) { generator.sample() }
   }
 
   /// The state of every generator in use, for metrics, in order of the tags' names.

@@ -18,7 +18,6 @@ package final class SegmentService: Service {
   private let store: any SegmentStore
   private let storeReady: @Sendable () async throws -> Void
   private let refreshInterval: Duration
-  private let idle: Duration
   private let marks: SegmentMarks?
   private let logger: Logger
   private let observer: LoadObserver
@@ -32,7 +31,6 @@ package final class SegmentService: Service {
   ///   - storeReady: returns once the store can be used; throws when the service is to end.
   ///   - settings: for the generators.
   ///   - refreshInterval: how often the tag list is read again.
-  ///   - idle: after how long without a call what is cached of a tag goes back to the store.
   ///   - marks: where the ends of what was received are kept for the next run, or nil for nowhere.
   ///   - clock: for the pause between two reads that unknown names ask for.
   ///   - logger: for the events of segments.
@@ -40,13 +38,12 @@ package final class SegmentService: Service {
   /// - Throws: ``IDError/Code/invalidArgument`` for settings out of their bounds.
   package init(
     store: any SegmentStore, storeReady: @escaping @Sendable () async throws -> Void, settings: SegmentSettings,
-    refreshInterval: Duration, idle: Duration = .seconds(3600), marks: SegmentMarks? = nil, clock: any TimeSource,
+    refreshInterval: Duration, marks: SegmentMarks? = nil, clock: any TimeSource,
     logger: Logger, observer: @escaping LoadObserver
   ) throws(IDError) {
     self.store = store
     self.storeReady = storeReady
     self.refreshInterval = refreshInterval
-    self.idle = idle
     self.marks = marks
     self.logger = logger
     self.observer = observer
@@ -84,20 +81,7 @@ package final class SegmentService: Service {
   private func keepSampling() async {
     while !Task.isCancelled {
       do { try await Task.sleep(for: Self.sampleInterval) } catch { return }
-      await self.sample()
-    }
-  }
-
-  /// Measures how fast ids are used, and gives back what idle tags have cached.
-  package func sample() async {
-    for generator in self.directory.sample(idle: self.idle) {
-      let tails = generator.release()
-      guard let first = tails.first else { continue }
-      let start = await self.giveBack(tails, of: generator.tag)
-      generator.gaveBack(to: start)
-      self.logger.info(
-        "idle tag released",
-        metadata: ["tag": "\(generator.tag)", "first": "\(first.start)", "given_back": "\(start != nil)"])
+      self.directory.sample()
     }
   }
 
@@ -143,7 +127,7 @@ package final class SegmentService: Service {
         ])
       await self.remember(range, of: load.tag, highWater: generator.snapshot.highWater)
       if let surplus = generator.loaded(range) {
-        _ = await self.giveBack([surplus], of: load.tag)
+        await self.giveBack([surplus], of: load.tag)
       } else if let error = generator.snapshot.lastError, error.code == .wentBackwards {
         self.logger.error("table went backwards", metadata: ["tag": "\(load.tag)", "error": "\(error)"])
       }
@@ -176,45 +160,48 @@ package final class SegmentService: Service {
   /// on: what is lost is the second net, for a database that lost commits while this node was restarted.
   private func remember(_ range: IDRange, of tag: Tag, highWater: Int64?) async {
     // One that starts too low is about to be refused.
-    guard let marks = self.marks, range.start >= highWater ?? .min else { return }
-    await self.note(range.end, of: tag, in: marks)
+    guard range.start >= highWater ?? .min else { return }
+    _ = await self.note(range.end, of: tag)
   }
 
-  private func note(_ end: Int64, of tag: Tag, in marks: SegmentMarks) async {
-    do throws(IDError) { try await marks.set(end, of: tag) } catch {
+  /// - Returns: Whether the folder has it; without a folder there is nothing to miss.
+  private func note(_ end: Int64, of tag: Tag) async -> Bool {
+    guard let marks = self.marks else { return true }
+    do throws(IDError) {
+      try await marks.set(end, of: tag)
+      return true
+    } catch {
       self.logger.warning("segment's end not remembered", metadata: ["tag": "\(tag)", "error": "\(error)"])
+      return false
     }
   }
 
   /// Returns what is left of the buffers. What can't be returned is not used: ids are skipped, never repeated.
   private func giveBack() async {
-    for (tag, rests) in self.directory.close() { _ = await self.giveBack(rests, of: tag) }
+    for (tag, rests) in self.directory.close() { await self.giveBack(rests, of: tag) }
   }
 
-  /// Gives ranges back, the last one first.
-  ///
-  /// - Returns: The first id that the store may hand out again, or nil where it took nothing back.
-  private func giveBack(_ rests: [IDRange], of tag: Tag) async -> Int64? {
+  /// Gives ranges back, the last one first, until the store takes one no longer.
+  private func giveBack(_ rests: [IDRange], of tag: Tag) async {
     var start: Int64?
     for rest in rests.reversed() {
       // Before: a mark that is too low misses something once, one that is too high refuses what is right.
-      if let marks = self.marks { await self.note(rest.start, of: tag, in: marks) }
+      guard await self.note(rest.start, of: tag) else { return }
       do throws(IDError) {
         let isBack = try await self.store.giveBack(rest, of: tag)
         self.logger.info(
           isBack ? "unused ids given back" : "unused ids skipped",
           metadata: ["tag": "\(tag)", "first": "\(rest.start)", "count": "\(rest.count)"])
         guard isBack else {
-          if let marks = self.marks { await self.note(start ?? rest.end, of: tag, in: marks) }
-          return start
+          _ = await self.note(start ?? rest.end, of: tag)
+          return
         }
         start = rest.start
       } catch {
+        // Nobody knows whether the row was put back: the lower mark stays.
         self.logger.warning("unused ids skipped", metadata: ["tag": "\(tag)", "error": "\(error)"])
-        // Nobody knows whether the row was put back.
-        return rest.start
+        return
       }
     }
-    return start
   }
 }

@@ -172,7 +172,7 @@ package struct MidServer {
       settings: SegmentSettings(
         loadAfterPercent: Int64((settings.loadAt * 100).rounded()), maximumWaiters: settings.maxWaiters,
         maximumLoad: Int64(settings.maxLoad), target: settings.target, outage: settings.outage),
-      refreshInterval: settings.tagRefresh, idle: settings.idle, marks: marks, clock: self.clock, logger: self.logger,
+      refreshInterval: settings.tagRefresh, marks: marks, clock: self.clock, logger: self.logger,
       observer: { metrics.loaded(tag: $0, duration: $1, error: $2) })
   }
 

@@ -166,27 +166,6 @@ struct SegmentServiceTests {
     }
   }
 
-  @Test func `what an idle tag has cached goes back, and comes again when it is asked for`() async throws {
-    let folder = try TemporaryFolder()
-    try await self.live(folder: folder) { service in
-      let generator = try await self.generator(service)
-      #expect(try await generator.nextID() == 1)
-      #expect(try Self.marks(in: folder) == [.default: MemoryStore.defaultStep + 1])
-      await service.sample()
-      self.clock.advance(by: 3_599_000)
-      await service.sample()
-      #expect(self.log.count(of: "store: giveBack") == 0)
-      self.clock.advance(by: 1000)
-      await service.sample()
-      #expect(try await self.maxID() == 1)
-      #expect(generator.snapshot.servingLeft + generator.snapshot.standbyLeft == 0)
-      #expect(try Self.marks(in: folder) == [.default: 2])
-      // Nothing more to give back.
-      await service.sample()
-      #expect(try await generator.nextID() == 2)
-    }
-  }
-
   @Test func `a list that can't be read is read again`() async throws {
     self.faulty.failNext(1)
     try await self.live { service in
