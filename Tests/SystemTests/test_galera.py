@@ -84,7 +84,12 @@ def take_until(server, end, size, deadline=5):
     not os.path.exists("/usr/lib/galera/libgalera_smm.so") and not os.environ.get("CI"), reason="not installed: galera-4"
 )
 def test_three_galera_nodes_that_all_take_writes_give_distinct_ids_also_when_one_dies(galera, mid):
-    environment = {"MID_STORE_PASSWORD": MARIADB_PASSWORD}
+    # Loads of the table's step, and none ahead, so that the nodes meet at the row.
+    environment = {
+        "MID_STORE_PASSWORD": MARIADB_PASSWORD,
+        "MID_SEGMENT_MAX_LOAD": "1",
+        "MID_SEGMENT_OUTAGE": "0s",
+    }
     servers = []
     for node in galera.nodes:
         # The worker ids are none of this test's business, and three nodes that begin at once want the same ones.
