@@ -123,6 +123,10 @@ class Process:
         """Everything it said, standard output first."""
         return self._read(self.output_path) + self.errors()
 
+    def greeting(self):
+        """What it said on standard output."""
+        return self._read(self.output_path)
+
     def errors(self):
         """What it said on standard error."""
         return self._read(self.error_path)
@@ -184,7 +188,14 @@ class MidServer:
         self.launch(**environment)
         for service in ready:
             self.wait_for_health(service, "SERVING", seconds)
+        # Calls may be answered a moment before the port of metrics listens; the program says when both do.
+        wait_until(lambda: self.has_greeted, seconds, "the program says where it serves")
         return self
+
+    @property
+    def has_greeted(self):
+        """Whether it has said where it serves, which it does once all its ports are bound."""
+        return " serves\n" in self.process.greeting()
 
     def channel(self, **options):
         """A gRPC channel of its own: a connection that it shares with no other."""

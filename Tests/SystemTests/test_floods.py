@@ -91,11 +91,14 @@ class Stage:
     def settle(self):
         wait_until(self.is_quiet, 10, "no connection and no held byte is left")
 
-    def assert_rests(self):
-        """A server that nobody calls does next to nothing."""
+    def rests(self):
         before = self.cpu()
         time.sleep(0.3)
-        assert self.cpu() - before <= 0.1, "the server works although nobody calls"
+        return self.cpu() - before <= 0.1
+
+    def assert_rests(self):
+        """A server that nobody calls does next to nothing; what it loads ahead for a burst it had is soon loaded."""
+        wait_until(self.rests, 5, "the server does nothing where nobody calls")
 
     def alone(self):
         """The careful caller's p99 with nobody beside it."""
