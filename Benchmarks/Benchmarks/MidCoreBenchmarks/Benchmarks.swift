@@ -1,4 +1,5 @@
 import Benchmark
+import Dispatch
 import MidCore
 import Synchronization
 
@@ -32,6 +33,18 @@ func snowflake(clock: any TimeSource) throws(IDError) -> SnowflakeGenerator {
   return generator
 }
 
+/// A number that threads share.
+final class Counter: Sendable {
+  let value = Atomic<Int64>(1)
+}
+
+/// Runs `body` so often on each of two threads at once.
+func onTwoThreads(_ iterations: Range<Int>, _ body: @Sendable () -> Void) {
+  DispatchQueue.concurrentPerform(iterations: 2) { _ in
+    for _ in iterations { body() }
+  }
+}
+
 let benchmarks: @Sendable () -> Void = {
   Benchmark.defaultConfiguration = .init(
     metrics: [.wallClock, .throughput, .instructions], scalingFactor: .mega, maxDuration: .seconds(3))
@@ -46,6 +59,25 @@ let benchmarks: @Sendable () -> Void = {
     let generator = try InstantLoader.segment(step: 1_000_000)
     benchmark.startMeasurement()
     for _ in benchmark.scaledIterations { blackHole(generator.next()) }
+  }
+
+  // What an id costs at the least: the number alone, without a limit.
+  Benchmark("Bare atomic add") { benchmark in
+    let value = Atomic<Int64>(1)
+    benchmark.startMeasurement()
+    for _ in benchmark.scaledIterations { blackHole(value.wrappingAdd(1, ordering: .relaxed).oldValue) }
+  }
+
+  Benchmark("Segment next(), step 1000000, 2 threads, each as many") { benchmark in
+    let generator = try InstantLoader.segment(step: 1_000_000)
+    benchmark.startMeasurement()
+    onTwoThreads(benchmark.scaledIterations) { blackHole(generator.next()) }
+  }
+
+  Benchmark("Bare atomic add, 2 threads, each as many") { benchmark in
+    let counter = Counter()
+    benchmark.startMeasurement()
+    onTwoThreads(benchmark.scaledIterations) { blackHole(counter.value.wrappingAdd(1, ordering: .relaxed).oldValue) }
   }
 
   Benchmark("Segment take(1000)", configuration: .init(scalingFactor: .kilo)) { benchmark in
