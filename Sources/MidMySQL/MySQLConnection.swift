@@ -150,11 +150,11 @@ final class MySQLConnection {
   }
 
   private func setSession() throws {
-    // The lock wait ends before the read timeout does: then nothing is committed, and that is known.
-    let lockWait = max(1, self.configuration.readTimeout.wholeSeconds - 1)
+    // Who waits for a row's lock holds the connection, which others need for other rows: the shortest wait there is, and
+    // then a pause without the connection before the next try. Nothing is committed when it ends, and that is known.
     try self.execute(
       """
-      SET SESSION autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = \(lockWait), \
+      SET SESSION autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
       sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'
       """)
     try self.setCounting()

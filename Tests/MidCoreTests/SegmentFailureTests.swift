@@ -39,19 +39,39 @@ struct SegmentFailureTests {
     #expect(tag.loads == [10, 41])
   }
 
-  @Test("fails all who wait at once where a retry makes no sense", arguments: [IDError.Code.unknownTag, .exhausted])
+  @Test(
+    "fails all at once where asking again changes nothing, and asks once a second at most",
+    arguments: [IDError.Code.unknownTag, .exhausted])
   func finalFailures(code: IDError.Code) throws {
     let tag = try SegmentHarness()
     tag.call(1)
     tag.call(2)
-    #expect(tag.generator.loadFailed(IDError(code, "no"), random: 0.5) == nil)
-    #expect(tag.error(1) == IDError(code, "no"))
-    #expect(tag.error(2) == IDError(code, "no"))
-    // It heals: the next call asks again.
-    tag.call(3)
+    #expect(tag.generator.loadFailed(IDError(code, "no"), random: 0.5) == .seconds(1))
+    for call in 3...1000 { tag.call(call) }
+    for call in 1...1000 { #expect(tag.error(call) == IDError(code, "no")) }
+    #expect(tag.loads == [10])
+    // It heals: after the pause the next call asks again, and nothing before it.
+    tag.generator.retry()
+    #expect(tag.loads == [10])
+    tag.call(1001)
     #expect(tag.loads == [10, 10])
     tag.load(1, 10)
-    #expect(tag.ids(3) == [1])
+    #expect(tag.ids(1001) == [1])
+  }
+
+  @Test("asks at once where the list says meanwhile that the tag's row is there")
+  func finalFailureMended() throws {
+    let tag = try SegmentHarness()
+    tag.call(1)
+    _ = tag.generator.loadFailed(IDError(.unknownTag, "no"), random: 0.5)
+    tag.generator.update(step: 20, next: 1)
+    tag.call(2)
+    #expect(tag.loads == [10, 20])
+    // The pause that was begun before ends without a word.
+    tag.generator.retry()
+    #expect(tag.loads == [10, 20])
+    tag.load(1, 20)
+    #expect(tag.ids(2) == [1])
   }
 
   @Test("refuses a table that went backwards, naming both numbers, after the ids cached before")

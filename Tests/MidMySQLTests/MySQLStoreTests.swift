@@ -311,6 +311,32 @@ extension MySQLServerTests {
       try await database.drop()
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func `rows that others hold locked, as many as there are connections, keep no other row waiting`() async throws {
+      let database = try await TestDatabase()
+      var configuration = database.configuration
+      configuration.connections = 2
+      // Far longer than the test may take: whoever held a connection so long would be seen.
+      configuration.readTimeout = .seconds(600)
+      let store = MySQLStore(configuration)
+      try await store.prepare()
+      let locked = [try Tag("first"), try Tag("second")]
+      for tag in locked { _ = try await store.createTag(tag, step: 1, first: 1) }
+      let holder = MySQLConnection(configuration)
+      try holder.open()
+      try holder.execute("START TRANSACTION")
+      for tag in locked { _ = try holder.rows("SELECT * FROM id_segments WHERE biz_tag = '\(tag)' FOR UPDATE") }
+      let waiting = locked.map { tag in Task { try await store.allocate(1, for: tag) } }
+      let loads = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'UPDATE%' AND db = DATABASE()"
+      try await self.poll { try await database.sql(loads).count == 2 }
+      #expect(try await store.allocate(1, for: .default).start == 1)
+      try holder.execute("COMMIT")
+      for task in waiting { #expect(try await task.value.start == 1) }
+      holder.close()
+      await store.close()
+      try await database.drop()
+    }
+
     @Test func `a read-only server is away, with a hint`() async throws {
       let failure = MySQLFailure(code: 1290, message: "The MariaDB server is running with the --read-only option")
       let error = MySQLErrors.translate(failure, MySQLConfiguration(host: "h", database: "d", user: "u"))

@@ -20,6 +20,10 @@ public struct SegmentSettings: Sendable, Hashable {
   /// The longest pause between failed loads, 2 s by default.
   public var maximumRetryDelay: Duration
 
+  /// How long a store's answer stands that asking again does not change: the tag is unknown, or used up. Until then calls
+  /// get the same answer without a query.
+  public static let finalAnswerPause: Duration = .seconds(1)
+
   /// The most ranges that are kept in standby.
   public static let maximumStandby = 1000
 

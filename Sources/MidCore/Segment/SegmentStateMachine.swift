@@ -63,6 +63,8 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   private var highWater: Int64?
   private var failures = 0
   private var lastError: IDError?
+  /// Why the store is not asked for a moment: its last answer was one that does not change by asking again.
+  private var finalAnswer: IDError?
   private var loads: UInt64 = 0
   private var sizing: SegmentSizing
   /// How many ids have arrived and were not given back.
@@ -103,6 +105,7 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     case .refusing(let error), .stopped(let error): return .failure(error)
     case .active: break
     }
+    if let finalAnswer = self.finalAnswer { return .failure(finalAnswer) }
     guard self.waiters.count < self.settings.maximumWaiters else {
       let text = "\(self.waiters.count) callers wait for ids of tag '\(self.tag)' already, the most allowed"
       return .failure(IDError(.overloaded, text))
@@ -213,6 +216,9 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
 
   /// The load failed.
   ///
+  /// An unknown tag or a used-up number space fails everyone at once, those as well who come before ``retry()``: so that
+  /// their calls do not cost the store a query each.
+  ///
   /// - Parameter random: 0 up to, not including, 1: the share of the longest pause to take (full jitter).
   /// - Returns: When to call ``retry()``, or nil where it makes no sense.
   mutating func loadFailed(_ error: IDError, random: Double) -> (delay: Duration?, action: Action) {
@@ -223,8 +229,9 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     self.failures += 1
     self.lastError = error
     if error.code == .unknownTag || error.code == .exhausted {
-      self.loadState = .idle
-      return (nil, Action(answers: self.failAll(with: error)))
+      self.finalAnswer = error
+      self.loadState = .waitsForRetry
+      return (SegmentSettings.finalAnswerPause, Action(answers: self.failAll(with: error)))
     }
     self.loadState = .waitsForRetry
     let doublings = Double(1 << min(self.failures - 1, 20))
@@ -237,6 +244,11 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     guard self.loadState == .waitsForRetry else { return Action() }
     self.loadState = .idle
     guard case .active = self.phase else { return Action() }
+    if self.finalAnswer != nil {
+      // The next call that needs ids asks, if one comes.
+      self.finalAnswer = nil
+      return Action()
+    }
     return Action(load: self.startLoad(servingLeft: servingLeft, now: now))
   }
 
@@ -244,6 +256,11 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   /// operator says so and the row stands high enough.
   mutating func update(step: Int64, next: Int64, isConfirmed: Bool) {
     self.step = max(1, step)
+    // The row is there, and may have been mended: the next call asks.
+    if self.finalAnswer != nil {
+      self.finalAnswer = nil
+      self.loadState = .idle
+    }
     // Not by itself: other nodes, and the refused load, move the row as well, and know nothing of what was lost.
     if isConfirmed, case .refusing = self.phase, next >= max(1, self.highWater ?? 1) {
       self.phase = .active
