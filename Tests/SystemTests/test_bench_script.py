@@ -47,3 +47,12 @@ def test_batches_give_no_more_ids_than_were_asked_for():
             assert rate > 0 and failed == 0, line
             # 4,096 ids a millisecond, and as many times more as the second ahead is of a short run.
             assert cells[0] != "snowflake" or rate < 4 * 4_096_000, line
+
+
+def test_many_tags_cost_memory_and_time_that_are_counted():
+    table = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in bench("tags").splitlines() if "|" in line}
+    one, many = (float(cell.split()[0].replace(",", "")) for cell in table["resident memory, each used once"][:2])
+    # A generator for each of 1,000 tags is there, and none is as large as a page.
+    assert 0.5 < many - one < 32, (one, many)
+    one, many = (float(cell.split()[0].replace(",", "")) for cell in table["a page of metrics"][:2])
+    assert many > one, "the tags are not in the metrics: none was used"

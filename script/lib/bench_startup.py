@@ -21,20 +21,20 @@ def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
-def call_frames(body):
-    """A call on stream 1."""
+def call_frames(body, stream=1, path=PATH):
+    """A call on a stream."""
     headers = b"".join(
         literal(*field)
         for field in (
             (b":method", b"POST"),
             (b":scheme", b"http"),
-            (b":path", PATH.encode()),
+            (b":path", path.encode()),
             (b":authority", b"127.0.0.1"),
             (b"content-type", b"application/grpc"),
             (b"te", b"trailers"),
         )
     )
-    return frame(1, 4, 1, headers) + frame(0, 1, 1, body)
+    return frame(1, 4, stream, headers) + frame(0, 1, stream, body)
 
 
 def first_id(port, deadline):

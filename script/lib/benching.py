@@ -211,8 +211,9 @@ def grpc_message(body):
     return struct.pack(">BI", 0, len(body)) + body
 
 
-def request_body(mode):
-    return grpc_message(b"\x0a" + varint(len(mode)) + mode.encode())
+def request_body(mode, tag=""):
+    fields = b"\x0a" + varint(len(mode)) + mode.encode()
+    return grpc_message(fields + (b"\x12" + varint(len(tag)) + tag.encode() if tag else b""))
 
 
 def h2load(port, body, calls, connections, streams, path=PATH, scheme="http"):
