@@ -6,10 +6,13 @@ enum MySQLSchema {
   /// Checks both tables and the rights on them, and creates what is missing: of tables of tags, mid's own alone.
   static func prepare(_ connection: MySQLConnection, _ table: MySQLTable) throws {
     if try self.isMissing(table.probe, connection) {
-      guard table.dialect == .mid else { throw self.missing(table) }
+      guard table.dialect.isOwn else { throw self.missing(table) }
       try connection.execute(table.creation)
-      // Only where the table was missing: rows of a table of somebody else's making are that one's business.
-      try connection.execute("INSERT IGNORE INTO id_segments (biz_tag, max_id, step) VALUES ('default', 0, 10000)")
+      // Only where the table was missing: rows of a table of somebody else's making are that one's business. And where
+      // databases share their tags, whoever creates a tag does so in all of them.
+      if table.dialect == .mid {
+        try connection.execute("INSERT IGNORE INTO id_segments (biz_tag, max_id, step) VALUES ('default', 0, 10000)")
+      }
     }
     try connection.execute(table.writeProbe)
     if try self.isMissing(self.workersProbe, connection) { try connection.execute(self.workers) }
@@ -20,8 +23,8 @@ enum MySQLSchema {
   static func missing(_ connection: MySQLConnection, _ table: MySQLTable) throws -> [String] {
     var missing: [String] = []
     if try self.isMissing(table.probe, connection) {
-      guard table.dialect == .mid else { throw self.missing(table) }
-      missing.append("the table id_segments")
+      guard table.dialect.isOwn else { throw self.missing(table) }
+      missing.append("the table \(table.dialect.table)")
     } else {
       try connection.execute(table.writeProbe)
     }

@@ -2,19 +2,19 @@ public import MidCore
 import Synchronization
 
 extension MySQLStore {
-  /// Takes the next `count` ids of `tag` by the table's own rule, in one round trip; in two where the ids of a tag that
-  /// several databases share are not known yet, or have changed.
-  public func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange {
-    guard count >= 1 else { throw IDError(.invalidArgument, "a load takes at least 1 id, not \(count)") }
+  /// Takes the next ids of `tag` by the table's own rule, in one round trip; in two where the ids of a tag that several
+  /// databases share are not known yet, or have changed.
+  public func allocate(_ claim: SegmentClaim, for tag: Tag) async throws(IDError) -> IDRange {
+    try claim.validate()
     return try await self.run("allocate") { connection in
       var residue = self.residue(of: tag)
       // The second time by what the row says.
       for _ in 0..<2 {
-        if let residue, let range = try self.load(count, for: tag, residue, connection) { return range }
+        if let residue, let range = try self.load(claim, for: tag, residue, connection) { return range }
         let record = try self.record(of: tag, connection)
-        if record.residue == residue {
-          throw Self.exhausted(record, count, self.table.dialect.lastMaxID(for: count, record.residue))
-        }
+        // Says why no load was made, where the row is as it was thought to be.
+        _ = try self.table.dialect.taking(claim, from: record)
+        if record.residue == residue { break }
         self.remember(record)
         residue = record.residue
       }
@@ -24,18 +24,18 @@ extension MySQLStore {
 
   /// One load, or nil where no row is as it has to be.
   private func load(
-    _ count: Int64, for tag: Tag, _ residue: TableDialect.Residue, _ connection: MySQLConnection
+    _ claim: SegmentClaim, for tag: Tag, _ residue: TableDialect.Residue, _ connection: MySQLConnection
   ) throws -> IDRange? {
     let table = self.table
-    guard let limit = table.dialect.lastMaxID(for: count, residue) else { return nil }
-    let name = try connection.literal(tag.name)
-    let statement = table.load(name, count: count, limit: limit, residue)
+    guard let load = table.dialect.load(claim, residue) else { return nil }
+    let statement = table.load(try connection.literal(tag.name), load, residue)
     let (rows, maxID) = try Self.updating(tag) { try self.moved(tag, by: statement, connection) }
     switch rows {
     case 0: return nil
     case 1:
-      guard let range = table.dialect.range(endingAt: maxID, count: count, residue) else {
-        throw IDError(.storeRejected, "the row of tag \(tag) came to \(maxID), which no load of \(count) ids makes")
+      guard let range = table.dialect.range(endingAt: maxID, count: claim.count, residue) else {
+        throw IDError(
+          .storeRejected, "the row of tag \(tag) came to \(maxID), which no load of \(claim.count) ids makes")
       }
       return range
     default:
@@ -107,31 +107,24 @@ extension MySQLStore {
   ///   ``IDError/Code/invalidArgument`` where name or step do not fit their columns: 50 characters and 2,147,483,647 in a
   ///   table of mid's making.
   public func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord {
-    guard step >= 1 else { throw IDError(.invalidArgument, "a step is at least 1, not \(step)") }
-    guard first >= 1 else { throw IDError(.invalidArgument, "a tag's first id is at least 1, not \(first)") }
+    try StripeRow.check(step: step)
+    try StripeRow.check(first: first)
     return try await self.run("create_tag") { connection in
       let table = self.table
-      let name = try connection.literal(tag.name)
       let maxID = table.dialect.maxID(beforeNext: first)
-      do {
-        try connection.execute(table.insert(name, maxID: maxID, step: step))
-      } catch let failure as MySQLFailure where failure.isDuplicate {
-        let there = try connection.rows("\(table.select) WHERE \(table.tag) = \(name)").first?.first ?? nil
-        guard let there, there != tag.name else { throw IDError(.tagExists, "tag \(tag) is there already") }
-        throw IDError(
-          .tagExists, "tag \(tag) can't stand beside tag \(there): the table's collation takes both for one name")
-      }
+      try self.insert(tag, connection) { table.insert($0, maxID: maxID, step: step) }
       return table.dialect.record(tag, maxID: maxID, step: step)
     }
   }
 
   /// Sets the step, and moves the next id forward to `next`.
   public func updateTag(_ tag: Tag, step: Int64?, next: Int64?) async throws(IDError) -> TagRecord {
-    if let step, step < 1 { throw IDError(.invalidArgument, "a step is at least 1, not \(step)") }
+    if let step { try StripeRow.check(step: step) }
     return try await self.run("update_tag") { connection in
       try connection.transaction {
         let table = self.table
         var record = try self.record(of: tag, connection, isLocked: true)
+        guard !record.isClosed else { throw IDError.restriped(tag) }
         var changes: [String] = []
         if let next {
           record.maxID = try table.dialect.moving(record, to: next)
@@ -152,6 +145,22 @@ extension MySQLStore {
 
   // MARK: - Rows
 
+  /// Adds a row of `tag` by a statement that is made of the name as a literal.
+  ///
+  /// - Throws: ``IDError/Code/tagExists``.
+  func insert(_ tag: Tag, _ connection: MySQLConnection, _ statement: (String) -> String) throws {
+    let name = try connection.literal(tag.name)
+    do {
+      try connection.execute(statement(name))
+    } catch let failure as MySQLFailure where failure.isDuplicate {
+      let table = self.table
+      let there = try connection.rows("\(table.select) WHERE \(table.tag) = \(name)").first?.first ?? nil
+      guard let there, there != tag.name else { throw IDError(.tagExists, "tag \(tag) is there already") }
+      throw IDError(
+        .tagExists, "tag \(tag) can't stand beside tag \(there): the table's collation takes both for one name")
+    }
+  }
+
   /// Which numbers are ids of `tag`, or nil where the row has to be asked first.
   private func residue(of tag: Tag) -> TableDialect.Residue? {
     guard self.table.dialect.residueColumns != nil else { return .all }
@@ -165,34 +174,24 @@ extension MySQLStore {
   private func record(
     of tag: Tag, _ connection: MySQLConnection, isLocked: Bool = false
   ) throws -> TagRecord {
-    let isTag = self.table.isTag(try connection.literal(tag.name))
-    let rows = try Self.updating(tag) {
-      try connection.rows("\(self.table.select) WHERE \(isTag)\(isLocked ? " FOR UPDATE" : "")")
-    }
-    guard let row = rows.first else { throw Self.unknown(tag) }
+    guard let row = try self.row(of: tag, connection, isLocked: isLocked) else { throw IDError.unknown(tag) }
     return try self.table.record(row, tag)
   }
 
-  /// Why a load of `count` changed no row that was there, and is as it was thought to be.
-  private static func exhausted(_ record: TagRecord, _ count: Int64, _ limit: Int64?) -> IDError {
-    if let limit, record.maxID <= limit {
-      return IDError(.storeUnavailable, "the row of tag \(record.tag) changed while it was looked at; try again")
-    }
-    return IDError(
-      .exhausted,
-      "tag \(record.tag) stands at \(record.maxID): \(count) more ids would pass the largest, \(Int64.max - 1)")
+  /// The row of `tag` as ``MySQLTable/select`` brings it; nil where there is none.
+  func row(of tag: Tag, _ connection: MySQLConnection, isLocked: Bool = false) throws -> [String?]? {
+    let isTag = self.table.isTag(try connection.literal(tag.name))
+    return try Self.updating(tag) {
+      try connection.rows("\(self.table.select) WHERE \(isTag)\(isLocked ? " FOR UPDATE" : "")")
+    }.first
   }
 
   /// Runs a statement that looks for `tag`'s row. A name that the column's character set can't even spell is unknown.
-  private static func updating<T>(_ tag: Tag, _ statement: () throws -> T) throws -> T {
+  static func updating<T>(_ tag: Tag, _ statement: () throws -> T) throws -> T {
     do {
       return try statement()
     } catch let failure as MySQLFailure where failure.isOutsideCharacterSet {
-      throw Self.unknown(tag)
+      throw IDError.unknown(tag)
     }
-  }
-
-  private static func unknown(_ tag: Tag) -> IDError {
-    IDError(.unknownTag, "there is no tag \(tag); create it first")
   }
 }

@@ -12,8 +12,8 @@ public final class MySQLStore: IDStore {
   /// Called once for every operation, with its name, how long it took with its retries, and its error if it failed.
   ///
   /// Names: `prepare`, `inspect`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`,
-  /// `renew_worker`, `release_worker`, `free_worker`, `workers`, `semi_sync`. Called on the task of the operation's caller; must not
-  /// block.
+  /// `renew_worker`, `release_worker`, `free_worker`, `workers`, `semi_sync`, `stripe`, `close_stripe`, `open_stripe`,
+  /// `create_stripe`. Called on the task of the operation's caller; must not block.
   public typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
 
   /// `mysql`.

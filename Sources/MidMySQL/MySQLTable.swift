@@ -64,13 +64,16 @@ struct MySQLTable {
     "\(self.tag) = \(name) AND CAST(CONVERT(\(self.tag) USING utf8mb4) AS BINARY) = CAST(\(name) AS BINARY)"
   }
 
-  /// Takes `count` ids in one round trip, where the row stands at `limit` or below and its ids are still those of
-  /// `residue`. The number of the last insert is what `max_id` becomes.
-  func load(_ name: String, count: Int64, limit: Int64, _ residue: TableDialect.Residue) -> String {
-    """
-    UPDATE \(self.table) SET \(self.max) = LAST_INSERT_ID(\(self.max) + \(count * residue.delta))\(self.marksOfChange) \
-    WHERE \(self.isTag(name)) AND \(self.max) <= \(limit)\(self.has(residue))
-    """
+  /// Carries a load out in one round trip, where the row stands within its bounds and its ids are still those of
+  /// `residue`. The number of the last insert is what `max_id` becomes. Without wishes the statement names none.
+  func load(_ name: String, _ load: TableDialect.Load, _ residue: TableDialect.Residue) -> String {
+    // No row passes `limit` by being moved up first: that lies below it.
+    let old = load.floor.map { "GREATEST(\(self.max), \($0))" } ?? self.max
+    let least = load.least.map { " AND \(self.max) >= \($0)" } ?? ""
+    return """
+      UPDATE \(self.table) SET \(self.max) = LAST_INSERT_ID(\(old) + \(load.width))\(self.marksOfChange) \
+      WHERE \(self.isTag(name)) AND \(self.max) <= \(load.limit)\(least)\(self.has(residue))
+      """
   }
 
   /// Puts `max_id` back to `before` where it stands within `taken`.
@@ -83,12 +86,36 @@ struct MySQLTable {
     """
   }
 
+  /// Closes the row for loads, which none whose delta is 0 takes. A closed row keeps its step in ids, since the delta is
+  /// lost that turns them into numbers; it is computed before the delta is set.
+  func close(_ name: String, token: Int64, _ columns: TableDialect.ResidueColumns) -> String {
+    let (delta, remainder) = (Self.quoted(columns.delta), Self.quoted(columns.remainder))
+    return """
+      UPDATE \(self.table) SET \
+      \(self.step) = GREATEST(1, COALESCE(\(self.step), 1) DIV GREATEST(1, COALESCE(\(delta), 1))), \
+      \(delta) = 0, \(remainder) = \(token)\(self.marksOfChange) WHERE \(self.isTag(name))
+      """
+  }
+
+  /// Opens the row where it is closed with `token`.
+  func open(
+    _ name: String, token: Int64, _ columns: TableDialect.ResidueColumns, _ residue: TableDialect.Residue,
+    lastID: Int64, storedStep: Int64
+  ) -> String {
+    let (delta, remainder) = (Self.quoted(columns.delta), Self.quoted(columns.remainder))
+    return """
+      UPDATE \(self.table) SET \(self.max) = GREATEST(\(self.max), \(lastID)), \(self.step) = \(storedStep), \
+      \(delta) = \(residue.delta), \(remainder) = \(residue.remainder)\(self.marksOfChange) \
+      WHERE \(self.isTag(name)) AND \(delta) = 0 AND \(remainder) = \(token)
+      """
+  }
+
   /// Adds a row.
-  func insert(_ name: String, maxID: Int64, step: Int64) -> String {
+  func insert(_ name: String, maxID: Int64, step: Int64, delta: Int64 = 1, remainder: Int64 = 0) -> String {
     var values = [(self.tag, name), (self.max, "\(maxID)"), (self.step, "\(step)")]
     if let begin = self.dialect.beginColumn { values.append((Self.quoted(begin), "\(maxID)")) }
     if let columns = self.dialect.residueColumns {
-      values += [(Self.quoted(columns.delta), "1"), (Self.quoted(columns.remainder), "0")]
+      values += [(Self.quoted(columns.delta), "\(delta)"), (Self.quoted(columns.remainder), "\(remainder)")]
     }
     if self.setsTime, let updated = self.dialect.updatedColumn { values.append((Self.quoted(updated), "NOW()")) }
     let (columns, literals) = (values.map(\.0).joined(separator: ", "), values.map(\.1).joined(separator: ", "))
@@ -109,17 +136,31 @@ struct MySQLTable {
         "the row of tag \(tag) in \(self.dialect.table) has no whole number as \(self.dialect.maxColumn) or "
           + "\(self.dialect.stepColumn) (NULL?); UPDATE it to one")
     }
-    let residue = number(3).flatMap { delta in
-      number(4).flatMap { TableDialect.Residue(delta: delta, remainder: $0) }
+    let state = try isLenient ? Self.state(row) ?? .open(.all) : self.checkedState(row, tag)
+    return self.dialect.record(tag, maxID: maxID, step: step, state)
+  }
+
+  /// The same row as one of several databases' that share the tag.
+  func stripe(_ row: [String?], _ tag: Tag) throws(IDError) -> StripeRow {
+    let record = try self.record(row, tag)
+    return StripeRow(state: try self.checkedState(row, tag), lastID: record.lastID, step: record.step)
+  }
+
+  private static func state(_ row: [String?]) -> StripeRow.State? {
+    row[3].flatMap { Int64($0) }.flatMap { delta in
+      row[4].flatMap { Int64($0) }.flatMap { StripeRow.State(delta: delta, remainder: $0) }
     }
-    guard let residue = residue ?? (isLenient ? .all : nil) else {
+  }
+
+  private func checkedState(_ row: [String?], _ tag: Tag) throws(IDError) -> StripeRow.State {
+    guard let state = Self.state(row) else {
       throw IDError(
         .storeRejected,
         "the row of tag \(tag) in \(self.dialect.table) has delta \(row[3] ?? "NULL") and remainder "
           + "\(row[4] ?? "NULL"): no id has that; a delta is 1 to \(TableDialect.Residue.maximumDelta), a remainder "
           + "less than it")
     }
-    return self.dialect.record(tag, maxID: maxID, step: step, residue)
+    return state
   }
 }
 
@@ -137,6 +178,20 @@ extension MySQLTable {
           \(self.tag) VARCHAR(50) NOT NULL UNIQUE,
           \(self.max) BIGINT NOT NULL DEFAULT 0,
           \(self.step) INT NOT NULL DEFAULT 10000,
+          created_at \(time),
+          \(updated) \(time) ON UPDATE CURRENT_TIMESTAMP
+        ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+        """
+    case .stripe:
+      let columns = self.dialect.residueColumns
+      return """
+        CREATE TABLE IF NOT EXISTS \(self.table) (
+          id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+          \(self.tag) VARCHAR(50) NOT NULL UNIQUE,
+          \(self.max) BIGINT NOT NULL DEFAULT 0,
+          \(self.step) BIGINT NOT NULL,
+          \(Self.quoted(columns?.delta ?? "")) INT NOT NULL,
+          \(Self.quoted(columns?.remainder ?? "")) INT NOT NULL,
           created_at \(time),
           \(updated) \(time) ON UPDATE CURRENT_TIMESTAMP
         ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin

@@ -8,9 +8,12 @@ enum SQLiteSchema {
   static func create(in db: Database, _ table: SQLiteTable) throws {
     try db.inTransaction(.immediate) {
       if try !db.tableExists(table.dialect.table) {
-        guard table.dialect == .mid else { throw self.missing(table) }
+        guard table.dialect.isOwn else { throw self.missing(table) }
         try db.execute(sql: table.creation)
-        try db.execute(sql: "INSERT INTO id_segments (biz_tag, max_id, step) VALUES ('default', 0, 10000)")
+        // Where databases share their tags, whoever creates a tag does so in all of them.
+        if table.dialect == .mid {
+          try db.execute(sql: "INSERT INTO id_segments (biz_tag, max_id, step) VALUES ('default', 0, 10000)")
+        }
       }
       if try !db.tableExists("mid_workers") { try db.execute(sql: self.workers) }
       // A table of somebody else's making is found out now, not at the first id.
@@ -23,7 +26,7 @@ enum SQLiteSchema {
   static func missing(in db: Database, _ table: SQLiteTable) throws -> [String] {
     try self.probes(table).compactMap { name, probe in
       guard try db.tableExists(name) else {
-        guard name == "mid_workers" || table.dialect == .mid else { throw self.missing(table) }
+        guard name == "mid_workers" || table.dialect.isOwn else { throw self.missing(table) }
         return "the table \(name)"
       }
       _ = try Row.fetchOne(db, sql: probe)

@@ -2,23 +2,15 @@ import GRDB
 public import MidCore
 
 extension SQLiteStore {
-  /// Takes the next `count` ids of `tag` by the table's own rule.
-  public func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange {
-    guard count >= 1 else { throw IDError(.invalidArgument, "a load takes at least 1 id, not \(count)") }
+  /// Takes the next ids of `tag` by the table's own rule.
+  public func allocate(_ claim: SegmentClaim, for tag: Tag) async throws(IDError) -> IDRange {
+    try claim.validate()
     let table = self.table
     return try await self.transaction("allocate") { db in
-      let record = try table.record(of: tag, in: db)
-      let residue = record.residue
-      guard let limit = table.dialect.lastMaxID(for: count, residue), record.maxID <= limit,
-        let range = table.dialect.range(endingAt: record.maxID + count * residue.delta, count: count, residue)
-      else {
-        throw IDError(
-          .exhausted,
-          "tag \(tag) stands at \(record.maxID): \(count) more ids would pass the largest, \(Int64.max - 1)")
-      }
+      let (maxID, range) = try table.dialect.taking(claim, from: try table.record(of: tag, in: db))
       let update = try db.cachedStatement(
         sql: "UPDATE \(table.table) SET \(table.max) = ?1\(table.marksOfChange) WHERE \(table.tag) = ?2")
-      try update.execute(arguments: [record.maxID + count * residue.delta, tag.name])
+      try update.execute(arguments: [maxID, tag.name])
       return range
     }
   }
@@ -34,7 +26,7 @@ extension SQLiteStore {
       } catch let error as IDError where error.code == .unknownTag {
         return false
       }
-      guard taken.contains(record.maxID), record.residue == residue else { return false }
+      guard !record.isClosed, taken.contains(record.maxID), record.residue == residue else { return false }
       try db.execute(
         sql: "UPDATE \(table.table) SET \(table.max) = ?\(table.marksOfChange) WHERE \(table.tag) = ?",
         arguments: [before, tag.name])
@@ -59,8 +51,8 @@ extension SQLiteStore {
 
   /// Creates the row of a tag whose first id will be `first`. `step` and `first` are at least 1.
   public func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord {
-    guard step >= 1 else { throw IDError(.invalidArgument, "a step is at least 1, not \(step)") }
-    guard first >= 1 else { throw IDError(.invalidArgument, "a tag's first id is at least 1, not \(first)") }
+    try StripeRow.check(step: step)
+    try StripeRow.check(first: first)
     let table = self.table
     return try await self.transaction("create_tag") { db in
       let maxID = table.dialect.maxID(beforeNext: first)
@@ -72,10 +64,11 @@ extension SQLiteStore {
 
   /// Sets the step, and moves the next id forward to `next`.
   public func updateTag(_ tag: Tag, step: Int64?, next: Int64?) async throws(IDError) -> TagRecord {
-    if let step, step < 1 { throw IDError(.invalidArgument, "a step is at least 1, not \(step)") }
+    if let step { try StripeRow.check(step: step) }
     let table = self.table
     return try await self.transaction("update_tag") { db in
       var record = try table.record(of: tag, in: db)
+      guard !record.isClosed else { throw IDError.restriped(tag) }
       var changes: [(String, Int64)] = []
       if let next {
         record.maxID = try table.dialect.moving(record, to: next)

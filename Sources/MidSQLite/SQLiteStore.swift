@@ -16,8 +16,8 @@ public final class SQLiteStore: IDStore {
   /// Called once for every operation, with its name, how long it took, and its error if it failed.
   ///
   /// Names: `prepare`, `inspect`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`,
-  /// `renew_worker`, `release_worker`, `free_worker`, `workers`. Called on the task of the operation's caller; must not
-  /// block.
+  /// `renew_worker`, `release_worker`, `free_worker`, `workers`, `stripe`, `close_stripe`, `open_stripe`,
+  /// `create_stripe`. Called on the task of the operation's caller; must not block.
   public typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
 
   private enum State {
@@ -49,7 +49,7 @@ public final class SQLiteStore: IDStore {
   ///
   /// - Parameters:
   ///   - path: The database file. It and its folder are created where they are missing.
-  ///   - table: The table of tags, with valid names. Only mid's own is created where it is missing.
+  ///   - table: The table of tags, with valid names. Only mid's own are created where they are missing.
   ///   - busyTimeout: How long a write waits for another process's. At least 1 ms.
   ///   - now: The wall clock in milliseconds since the Unix epoch, by which worker leases expire.
   ///   - observer: Told of every operation.

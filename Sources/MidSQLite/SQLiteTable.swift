@@ -60,24 +60,43 @@ struct SQLiteTable {
         .storeRejected,
         "the row of tag \(tag) has no number as \(self.dialect.maxColumn) or \(self.dialect.stepColumn); set them")
     }
-    let residue = Int64.fromDatabaseValue(row[3]).flatMap { delta in
-      Int64.fromDatabaseValue(row[4]).flatMap { TableDialect.Residue(delta: delta, remainder: $0) }
+    let state = try isLenient ? self.state(row) ?? .open(.all) : self.checkedState(row, tag)
+    return self.dialect.record(tag, maxID: maxID, step: step, state)
+  }
+
+  /// The row of `tag` as one of several databases' that share it; nil where there is none.
+  func stripe(of tag: Tag, in db: Database) throws -> StripeRow? {
+    let sql = "\(self.select) WHERE \(self.tag) = ?"
+    guard let row = try Row.fetchOne(db, sql: sql, arguments: [tag.name]) else { return nil }
+    let record = try self.record(row, tag)
+    return StripeRow(state: try self.checkedState(row, tag), lastID: record.lastID, step: record.step)
+  }
+
+  private func state(_ row: Row) -> StripeRow.State? {
+    Int64.fromDatabaseValue(row[3]).flatMap { delta in
+      Int64.fromDatabaseValue(row[4]).flatMap { StripeRow.State(delta: delta, remainder: $0) }
     }
-    guard let residue = residue ?? (isLenient ? .all : nil) else {
+  }
+
+  private func checkedState(_ row: Row, _ tag: Tag) throws(IDError) -> StripeRow.State {
+    guard let state = self.state(row) else {
       throw IDError(
         .storeRejected,
         "the row of tag \(tag) in \(self.dialect.table) has a delta and a remainder that no id has; a delta is 1 to "
           + "\(TableDialect.Residue.maximumDelta), a remainder less than it")
     }
-    return self.dialect.record(tag, maxID: maxID, step: step, residue)
+    return state
   }
 
   /// Adds a row, with the tag, `max_id` and step as arguments `?1` to `?3`, or does nothing where there is one.
-  var insert: String {
+  var insert: String { self.insert(delta: 1, remainder: 0) }
+
+  /// The same for a row of other numbers.
+  func insert(delta: Int64, remainder: Int64) -> String {
     var values = [(self.tag, "?1"), (self.max, "?2"), (self.step, "?3")]
     if let begin = self.dialect.beginColumn { values.append((Self.quoted(begin), "?2")) }
     if let columns = self.dialect.residueColumns {
-      values += [(Self.quoted(columns.delta), "1"), (Self.quoted(columns.remainder), "0")]
+      values += [(Self.quoted(columns.delta), "\(delta)"), (Self.quoted(columns.remainder), "\(remainder)")]
     }
     let (columns, marks) = (values.map(\.0).joined(separator: ", "), values.map(\.1).joined(separator: ", "))
     return "INSERT INTO \(self.table) (\(columns)) VALUES (\(marks)) ON CONFLICT (\(self.tag)) DO NOTHING"
@@ -97,6 +116,19 @@ extension SQLiteTable {
           \(self.tag) TEXT NOT NULL UNIQUE,
           \(self.max) INTEGER NOT NULL DEFAULT 0,
           \(self.step) INTEGER NOT NULL DEFAULT 10000,
+          created_at \(time),
+          \(name(self.dialect.updatedColumn)) \(time)
+        )
+        """
+    case .stripe:
+      return """
+        CREATE TABLE \(self.table) (
+          id INTEGER PRIMARY KEY AUTOINCREMENT,
+          \(self.tag) TEXT NOT NULL UNIQUE,
+          \(self.max) INTEGER NOT NULL DEFAULT 0,
+          \(self.step) INTEGER NOT NULL,
+          \(name(self.dialect.residueColumns?.delta)) INTEGER NOT NULL,
+          \(name(self.dialect.residueColumns?.remainder)) INTEGER NOT NULL,
           created_at \(time),
           \(name(self.dialect.updatedColumn)) \(time)
         )

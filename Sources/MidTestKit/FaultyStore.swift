@@ -119,8 +119,8 @@ extension FaultyStore {
   /// Closes the wrapped store; never held and never failing.
   public func close() async { await self.store.close() }
 
-  public func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange {
-    let range = try await self.passed { () async throws(IDError) in try await self.store.allocate(count, for: tag) }
+  public func allocate(_ claim: SegmentClaim, for tag: Tag) async throws(IDError) -> IDRange {
+    let range = try await self.passed { () async throws(IDError) in try await self.store.allocate(claim, for: tag) }
     let back = self.plan.withLock { plan in
       defer { plan.stepsBack = 0 }
       return plan.stepsBack
@@ -147,6 +147,9 @@ extension FaultyStore {
       try await self.store.updateTag(tag, step: step, next: next)
     }
   }
+
+  /// The wrapped store's; never held and never failing.
+  public func absence(of tag: Tag) -> IDError { self.store.absence(of: tag) }
 
   public func claimWorker(
     _ worker: Int64, owner: WorkerOwner, leaseMilliseconds: Int64, bound: Int64
@@ -179,5 +182,41 @@ extension FaultyStore {
 
   public func workers() async throws(IDError) -> WorkerList {
     try await self.passed { () async throws(IDError) in try await self.store.workers() }
+  }
+}
+
+/// Of a wrapped store that can't be a stripe, the calls fail with ``IDError/Code/storeRejected``.
+extension FaultyStore: StripeStore {
+  public func stripe(of tag: Tag) async throws(IDError) -> StripeRow? {
+    try await self.passed { () async throws(IDError) in try await self.stripes().stripe(of: tag) }
+  }
+
+  public func closeStripe(of tag: Tag, token: Int64, step: Int64) async throws(IDError) {
+    try await self.passed { () async throws(IDError) in
+      try await self.stripes().closeStripe(of: tag, token: token, step: step)
+    }
+  }
+
+  public func openStripe(
+    of tag: Tag, token: Int64, residue: TableDialect.Residue, lastID: Int64, step: Int64
+  ) async throws(IDError) -> Bool {
+    try await self.passed { () async throws(IDError) in
+      try await self.stripes().openStripe(of: tag, token: token, residue: residue, lastID: lastID, step: step)
+    }
+  }
+
+  public func createStripe(
+    _ tag: Tag, residue: TableDialect.Residue, step: Int64, first: Int64
+  ) async throws(IDError) -> TagRecord {
+    try await self.passed { () async throws(IDError) in
+      try await self.stripes().createStripe(tag, residue: residue, step: step, first: first)
+    }
+  }
+
+  private func stripes() throws(IDError) -> any StripeStore {
+    guard let stripes = self.store as? any StripeStore else {
+      throw IDError(.storeRejected, "a store of the kind \(self.store.kind) can't be a stripe")
+    }
+    return stripes
   }
 }

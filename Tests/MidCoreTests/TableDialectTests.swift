@@ -9,7 +9,7 @@ import Testing
   @Test func `the range rules are those of each table's own system`() throws {
     // A row that is moved from 100 to 110, and what belongs to whoever moved it.
     let expected: [TableDialect.Kind: ClosedRange<Int64>] = [
-      .mid: 101...110, .tinyid: 101...110, .leaf: 100...109, .leafSegment: 100...109,
+      .mid: 101...110, .tinyid: 101...110, .leaf: 100...109, .leafSegment: 100...109, .stripe: 101...110,
     ]
     for dialect in Self.all {
       let range = try #require(dialect.range(endingAt: 110, count: 10, .all))

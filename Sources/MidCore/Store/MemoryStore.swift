@@ -2,11 +2,14 @@ internal import Synchronization
 
 /// A store in memory: the reference for what the others do, for tests and for use in one process. Nothing survives it.
 ///
-/// Its rows follow the rule of `id_segments`: a row (max_id, step) hands out `(max_id, max_id + count]` next. It starts
-/// with the tag `default`, whose step is 10,000 and whose first id is 1. All calls are safe from any thread.
-public final class MemoryStore: IDStore, TicketStore {
-  private struct State: Sendable {
+/// Its rows follow the rule of `mid_stripes`: a row (max_id, step) hands out `(max_id, max_id + count × delta]` next, and
+/// the delta is 1 unless somebody asks for another. It starts with the tag `default`, whose step is 10,000 and whose first
+/// id is 1. All calls are safe from any thread.
+public final class MemoryStore: IDStore, StripeStore, TicketStore {
+  struct State: Sendable {
     var tags: [Tag: TagRecord] = [:]
+    /// By which token a row is closed.
+    var tokens: [Tag: Int64] = [:]
     var workers: [Int64: WorkerRecord] = [:]
     var lastTickets: [TicketTable: Int64] = [:]
     var isClosed = false
@@ -18,13 +21,15 @@ public final class MemoryStore: IDStore, TicketStore {
   private let clock: any TimeSource
   private let state: Mutex<State>
 
-  /// Creates a store that holds the tag `default`.
+  /// Creates a store.
   ///
-  /// - Parameter clock: The store's own clock, by which leases expire.
-  public init(clock: any TimeSource) {
+  /// - Parameters:
+  ///   - clock: The store's own clock, by which leases expire.
+  ///   - hasDefault: Whether it holds the tag `default` from the start. A table that databases share has none.
+  public init(clock: any TimeSource, hasDefault: Bool = true) {
     self.clock = clock
     let record = TagRecord(tag: .default, maxID: 0, step: Self.defaultStep)
-    self.state = Mutex(State(tags: [.default: record]))
+    self.state = Mutex(State(tags: hasDefault ? [.default: record] : [:]))
   }
 
   /// `memory`.
@@ -47,7 +52,7 @@ public final class MemoryStore: IDStore, TicketStore {
   public func close() async { self.state.withLock { $0.isClosed = true } }
 
   /// Runs one transaction: the state is changed only where `body` does not throw.
-  private func transaction<Value: Sendable>(
+  func transaction<Value: Sendable>(
     _ body: (inout State) throws(IDError) -> Value
   ) throws(IDError) -> Value {
     let result = self.state.withLock { state -> Result<Value, IDError> in
@@ -56,68 +61,6 @@ public final class MemoryStore: IDStore, TicketStore {
     }
     return try result.get()
   }
-}
-
-extension MemoryStore {
-  public func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange {
-    try self.transaction { state throws(IDError) in
-      guard count >= 1 else { throw IDError(.invalidArgument, "a range has at least 1 id, not \(count)") }
-      guard let row = state.tags[tag] else { throw Self.unknown(tag) }
-      let (maxID, isPastEnd) = row.maxID.addingReportingOverflow(count)
-      // The end of a range, one past its last id, has to fit as well.
-      guard !isPastEnd, maxID < Int64.max else {
-        throw IDError(.exhausted, "tag '\(tag)' has no \(count) ids left above \(row.maxID)")
-      }
-      state.tags[tag]?.maxID = maxID
-      return IDRange(start: row.maxID + 1, count: count)
-    }
-  }
-
-  public func giveBack(_ rest: IDRange, of tag: Tag) async throws(IDError) -> Bool {
-    try self.transaction { state throws(IDError) in
-      guard let row = state.tags[tag] else { return false }
-      guard let last = rest.last, rest.stride == 1, last == row.maxID else { return false }
-      state.tags[tag]?.maxID = rest.start - 1
-      return true
-    }
-  }
-
-  public func tags() async throws(IDError) -> [TagRecord] {
-    try self.transaction { state throws(IDError) in Array(state.tags.values) }
-  }
-
-  public func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord {
-    try self.transaction { state throws(IDError) in
-      guard step >= 1, first >= 1 else {
-        throw IDError(.invalidArgument, "step and first id are at least 1, not \(step) and \(first)")
-      }
-      guard state.tags[tag] == nil else { throw IDError(.tagExists, "there is a tag '\(tag)' already") }
-      let record = TagRecord(tag: tag, maxID: first - 1, step: step)
-      state.tags[tag] = record
-      return record
-    }
-  }
-
-  public func updateTag(_ tag: Tag, step: Int64?, next: Int64?) async throws(IDError) -> TagRecord {
-    try self.transaction { state throws(IDError) in
-      guard var record = state.tags[tag] else { throw Self.unknown(tag) }
-      if let step {
-        guard step >= 1 else { throw IDError(.invalidArgument, "the step is at least 1, not \(step)") }
-        record.step = step
-      }
-      if let next {
-        guard next > record.maxID else {
-          throw IDError(
-            .wentBackwards, "ids of tag '\(tag)' up to \(record.maxID) are given out, next can't be \(next)")
-        }
-        record.maxID = next - 1
-      }
-      state.tags[tag] = record
-      return record
-    }
-  }
-
-  private static func unknown(_ tag: Tag) -> IDError { IDError(.unknownTag, "there is no tag '\(tag)'") }
 }
 
 extension MemoryStore {

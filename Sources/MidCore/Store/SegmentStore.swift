@@ -8,19 +8,23 @@ public struct TagRecord: Sendable, Hashable {
   public var step: Int64
   /// Which ids the row stands for.
   public var rule: TableDialect.RangeRule
-  /// Which numbers are ids.
+  /// Which numbers are ids. All of them where the row ``isClosed``, which says nothing then.
   public var residue: TableDialect.Residue
+  /// Whether nobody can load from the row, since the tag is being restriped: ``StripeStore/closeStripe(of:token:step:)``.
+  /// The tag is there all the same.
+  public var isClosed: Bool
 
   /// Creates a record. Without a rule, that of `id_segments`.
   public init(
     tag: Tag, maxID: Int64, step: Int64, rule: TableDialect.RangeRule = .showsLast,
-    residue: TableDialect.Residue = .all
+    residue: TableDialect.Residue = .all, isClosed: Bool = false
   ) {
     self.tag = tag
     self.maxID = maxID
     self.step = step
     self.rule = rule
     self.residue = residue
+    self.isClosed = isClosed
   }
 
   /// The distance between neighbouring ids, 1 or more.
@@ -49,8 +53,12 @@ public struct TagRecord: Sendable, Hashable {
 /// Errors: ``IDError/Code/unknownTag``, ``IDError/Code/exhausted``, ``IDError/Code/storeUnavailable`` (worth a retry),
 /// ``IDError/Code/storeRejected`` (not worth one).
 public protocol SegmentStore: Sendable {
-  /// Takes the next `count` ids (1 or more) of `tag` in one durable transaction.
-  func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange
+  /// Takes the next ids of `tag` in one durable transaction, as many as `claim` says and where it says.
+  ///
+  /// - Throws: Beside the errors of every call ``IDError/Code/wentBackwards`` where the row stands below
+  ///   ``SegmentClaim/notBelow``, and ``IDError/Code/invalidArgument`` for a count below 1. Nothing is taken then.
+  ///   A row that is closed is ``IDError/Code/storeUnavailable``.
+  func allocate(_ claim: SegmentClaim, for tag: Tag) async throws(IDError) -> IDRange
 
   /// Gives the unused rest of a range back, if nobody has allocated since: a compare-and-set on the row.
   ///
@@ -69,4 +77,27 @@ public protocol SegmentStore: Sendable {
   ///
   /// - Throws: ``IDError/Code/unknownTag``, or ``IDError/Code/wentBackwards`` where `next` is not above all ids given out.
   func updateTag(_ tag: Tag, step: Int64?, next: Int64?) async throws(IDError) -> TagRecord
+
+  /// Why a tag that is in no list of ``tags()`` is not there: ``IDError/Code/unknownTag``, or
+  /// ``IDError/Code/storeUnavailable`` where the database that would hold it was never read.
+  ///
+  /// Answered from what the store knows, without a look at any database.
+  func absence(of tag: Tag) -> IDError
+}
+
+extension SegmentStore {
+  /// Takes the next `count` ids (1 or more) of `tag`, wherever they lie: ``allocate(_:for:)`` without a wish.
+  public func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange {
+    try await self.allocate(SegmentClaim(count: count), for: tag)
+  }
+
+  /// ``IDError/Code/unknownTag``: one database holds all tags there are.
+  public func absence(of tag: Tag) -> IDError { .unknown(tag) }
+}
+
+extension IDError {
+  /// The error for a tag that has no row.
+  package static func unknown(_ tag: Tag) -> IDError {
+    IDError(.unknownTag, "there is no tag \(tag); create it first")
+  }
 }

@@ -17,11 +17,16 @@ public struct TableDialect: Sendable, Hashable {
     case leafSegment = "leaf-segment"
     /// `tiny_id_info`, Tinyid's.
     case tinyid
+    /// `mid_stripes`, mid's own where several databases share every tag.
+    case stripe
+
+    /// The kinds that are named by hand. ``stripe`` is not: it is what ``mid`` becomes where databases share tags.
+    public static let named = Kind.allCases.filter { $0 != .stripe }
   }
 
   /// Which numbers belong to whoever moves a row's `max_id` from `old` to `new`. Both are half-open ranges.
   public enum RangeRule: Sendable, Hashable {
-    /// `(old, new]`: `max_id` is the last number that is given out. `id_segments`, `tiny_id_info`.
+    /// `(old, new]`: `max_id` is the last number that is given out. `id_segments`, `tiny_id_info`, `mid_stripes`.
     case showsLast
     /// `[old, new)`: `max_id` is the next number to be given out. `leaf_alloc`, `leaf-segment`.
     case showsNext
@@ -67,16 +72,24 @@ public struct TableDialect: Sendable, Hashable {
       (self.table, self.tagColumn, self.updatedColumn) = ("tiny_id_info", "biz_type", "update_time")
       (self.versionColumn, self.beginColumn) = ("version", "begin_id")
       self.residueColumns = ResidueColumns(delta: "delta", remainder: "remainder")
+    case .stripe:
+      (self.table, self.updatedColumn) = ("mid_stripes", "updated_at")
+      self.residueColumns = ResidueColumns(delta: "delta", remainder: "remainder")
     }
   }
 
-  /// mid's own table under its own names: the only one that a store makes where it is missing.
+  /// mid's own table under its own names.
   public static let mid = TableDialect(.mid)
+  /// mid's own table for tags that several databases share, under its own names.
+  public static let stripe = TableDialect(.stripe)
+
+  /// Whether a store makes the table where it is missing: mid's own, under their own names.
+  public var isOwn: Bool { self == .mid || self == .stripe }
 
   /// Which ids a row stands for.
   public var rule: RangeRule {
     switch self.kind {
-    case .mid, .tinyid: .showsLast
+    case .mid, .tinyid, .stripe: .showsLast
     case .leaf, .leafSegment: .showsNext
     }
   }

@@ -189,8 +189,8 @@ extension SettingType where Value == SnowflakeLayout {
 extension SettingType where Value == TableDialect.Kind {
   /// Whose table of tags it is.
   static let tableKind = SettingType(
-    allowed: "one of \(TableDialect.Kind.allCases.map(\.rawValue).joined(separator: ", "))"
-  ) { TableDialect.Kind(rawValue: $0) }
+    allowed: "one of \(TableDialect.Kind.named.map(\.rawValue).joined(separator: ", "))"
+  ) { name in TableDialect.Kind.named.first { $0.rawValue == name } }
 }
 
 extension SettingType where Value == String {

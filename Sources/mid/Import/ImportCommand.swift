@@ -75,7 +75,8 @@ struct ImportCommand: AsyncParsableCommand {
   private static let mostSources = 64
 
   func validate() throws {
-    for kind in [self.fromTable, self.toTable].compactMap({ $0 }) where TableDialect.Kind(rawValue: kind) == nil {
+    let kinds = TableDialect.Kind.named.map(\.rawValue)
+    for kind in [self.fromTable, self.toTable].compactMap({ $0 }) where !kinds.contains(kind) {
       throw ValidationError("--from-table and --to-table are one of \(StoreOptions.tableKinds), not \(kind).")
     }
     guard self.from.count <= Self.mostSources else {

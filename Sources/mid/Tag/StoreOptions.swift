@@ -22,10 +22,10 @@ struct StoreOptions: ParsableArguments {
   var table: String?
 
   /// The dialects, for help texts.
-  static let tableKinds = TableDialect.Kind.allCases.map(\.rawValue).joined(separator: ", ")
+  static let tableKinds = TableDialect.Kind.named.map(\.rawValue).joined(separator: ", ")
 
   func validate() throws {
-    if let table = self.table, TableDialect.Kind(rawValue: table) == nil {
+    if let table = self.table, !TableDialect.Kind.named.map(\.rawValue).contains(table) {
       throw ValidationError("--table is one of \(Self.tableKinds), not \(table).")
     }
     guard let store = self.store else { return }

@@ -131,8 +131,8 @@ final class WatchedStore: IDStore {
     self.log.note("store: close")
   }
 
-  func allocate(_ count: Int64, for tag: Tag) async throws(IDError) -> IDRange {
-    try await self.noting("allocate") { () async throws(IDError) in try await self.store.allocate(count, for: tag) }
+  func allocate(_ claim: SegmentClaim, for tag: Tag) async throws(IDError) -> IDRange {
+    try await self.noting("allocate") { () async throws(IDError) in try await self.store.allocate(claim, for: tag) }
   }
 
   func giveBack(_ rest: IDRange, of tag: Tag) async throws(IDError) -> Bool {
