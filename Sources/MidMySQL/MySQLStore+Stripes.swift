@@ -27,12 +27,16 @@ extension MySQLStore: StripeStore {
       try connection.transaction {
         // Looked for, since a statement that finds the row closed already may change nothing.
         if try self.row(of: tag, connection, isLocked: true) == nil {
-          try self.insert(tag, connection) {
-            self.table.insert($0, maxID: 0, step: step, delta: 0, remainder: token)
+          do {
+            return try self.insert(tag, connection) {
+              self.table.insert($0, maxID: 0, step: step, delta: 0, remainder: token)
+            }
+          } catch let error as IDError where error.code == .tagExists {
+            // Another run may have been first; another tag of much the same name is left alone.
+            guard try self.row(of: tag, connection, isLocked: true) != nil else { throw error }
           }
-        } else {
-          try connection.execute(self.table.close(try connection.literal(tag.name), token: token, columns))
         }
+        try connection.execute(self.table.close(try connection.literal(tag.name), token: token, columns))
       }
     }
   }
@@ -43,9 +47,8 @@ extension MySQLStore: StripeStore {
   ) async throws(IDError) -> Bool {
     let columns = try self.table.dialect.checkStripes()
     try StripeRow.check(token: token)
-    try StripeRow.check(lastID: lastID)
     try StripeRow.check(step: step)
-    let storedStep = try self.table.dialect.storedStep(step, residue)
+    let storedStep = self.table.dialect.openedStep(step, residue)
     return try await self.run("open_stripe") { connection in
       let statement = self.table.open(
         try connection.literal(tag.name), token: token, columns, residue, lastID: lastID, storedStep: storedStep)

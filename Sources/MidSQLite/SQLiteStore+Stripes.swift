@@ -35,9 +35,8 @@ extension SQLiteStore: StripeStore {
     let table = self.table
     let columns = try table.dialect.checkStripes()
     try StripeRow.check(token: token)
-    try StripeRow.check(lastID: lastID)
     try StripeRow.check(step: step)
-    let storedStep = try table.dialect.storedStep(step, residue)
+    let storedStep = table.dialect.openedStep(step, residue)
     let (delta, remainder) = (SQLiteTable.quoted(columns.delta), SQLiteTable.quoted(columns.remainder))
     return try await self.transaction("open_stripe") { db in
       try db.execute(

@@ -63,6 +63,10 @@ extension StoreContract {
         try self.expectEqual(try await maxID(), 0, "a refused load takes nothing")
         try self.expect(try await store.tags().contains { $0.tag == tag }, "such a tag is listed all the same")
       }
+      try await share(0, 5, 0)
+      try await self.expectError(.storeUnavailable, "a load from a row that somebody else's tool has closed") {
+        try await store.allocate(1, for: tag)
+      }
       try await share(7, 3, Int64.max - 10)
       try await self.expectError(.exhausted, "a load past the largest id") { try await store.allocate(1, for: tag) }
     }

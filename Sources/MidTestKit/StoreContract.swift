@@ -14,6 +14,7 @@ public struct StoreContract: Sendable {
   /// One promise. Each is checked on a fresh database.
   public enum Case: String, Sendable, CaseIterable, CustomStringConvertible {
     case firstIDs, rangesFollowEachOther, concurrentRangesNeverOverlap, unknownTag, countBelowOne, exhausted
+    case claimsAbove, claimsNotBelow, claimsAtTheEnd, concurrentClaimsKeepOrder
     case giveBack, createTag, createTagRefusals, updateTag, updateTagNeverGoesBack, listsTags
     case namesAreExact, oddNames
     case claimWorker, workerHeldByAnother, workerExpires, renewWorker, releaseWorker, workerBound, listsWorkers
@@ -59,6 +60,10 @@ public struct StoreContract: Sendable {
     case .unknownTag: try await self.unknownTag()
     case .countBelowOne: try await self.countBelowOne()
     case .exhausted: try await self.exhausted()
+    case .claimsAbove: try await self.claimsAbove()
+    case .claimsNotBelow: try await self.claimsNotBelow()
+    case .claimsAtTheEnd: try await self.claimsAtTheEnd()
+    case .concurrentClaimsKeepOrder: try await self.concurrentClaimsKeepOrder()
     case .giveBack: try await self.giveBack()
     case .createTag: try await self.createTag()
     case .createTagRefusals: try await self.createTagRefusals()

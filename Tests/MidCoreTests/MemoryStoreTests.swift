@@ -26,6 +26,8 @@ struct MemoryStoreTests {
     let store = MemoryStore(clock: ManualClock(wallMilliseconds: 0))
     #expect(try await store.tags() == [TagRecord(tag: .default, maxID: 0, step: 10_000)])
     #expect(try await store.allocate(10, for: .default) == IDRange(start: 1, count: 10))
+    #expect(try await MemoryStore(clock: ManualClock(wallMilliseconds: 0), hasDefault: false).tags() == [])
+    #expect(store.absence(of: try Tag("nobody")) == IDError(.unknownTag, "there is no tag nobody; create it first"))
     #expect(store.kind == "memory")
     #expect(store.location == "memory")
     #expect(!store.isShared)

@@ -21,6 +21,29 @@ import Testing
     try await StoreContract(isPersistent: false) { store }.check(promise)
   }
 
+  @Test(arguments: StoreContract.StripeCase.allCases)
+  func `the memory store keeps the promise as a stripe`(_ promise: StoreContract.StripeCase) async throws {
+    try await Self.stripe(MemoryStore(clock: TickingClock())).check(promise)
+  }
+
+  @Test(arguments: StoreContract.StripeCase.allCases)
+  func `the faulty store passes a stripe's calls on`(_ promise: StoreContract.StripeCase) async throws {
+    try await Self.stripe(FaultyStore(MemoryStore(clock: TickingClock()))).check(promise)
+  }
+
+  @Test(arguments: [StoreContract.Case.claimsAbove, .claimsNotBelow, .claimsAtTheEnd])
+  func `a store that answers too low is found out`(_ promise: StoreContract.Case) async throws {
+    let store = FaultyStore(MemoryStore(clock: TickingClock()))
+    store.goBackwards(by: 3)
+    await #expect(throws: StoreContract.Violation.self) {
+      try await StoreContract(isPersistent: false) { store }.check(promise)
+    }
+  }
+
+  private static func stripe(_ store: any IDStore) -> StoreContract {
+    StoreContract(dialect: .stripe, isPersistent: false) { store }
+  }
+
   @Test(arguments: [StoreContract.Case.firstIDs, .listsTags, .createTag, .workerExpires])
   func `a store that does not keep a promise is found out`(_ promise: StoreContract.Case) async throws {
     // Rows that a fresh store does not have, and a clock that stands.

@@ -40,9 +40,29 @@ extension MySQLServerTests {
       try await database.drop()
     }
 
-    @Test func `keeps its promises where databases share a tag`() async throws {
+    /// Tables that databases can share, with a promise each.
+    static let stripeCases = [TableDialect.Kind.tinyid, .stripe].flatMap { kind in
+      StoreContract.StripeCase.allCases.map { (kind, $0) }
+    }
+
+    @Test(arguments: Self.stripeCases)
+    func `keeps the promise as a stripe`(_ kind: TableDialect.Kind, _ promise: StoreContract.StripeCase) async throws {
       let database = try await TestDatabase()
-      try await Self.contract(database, TableDialect(.tinyid)).sharesTags { statement in
+      try await Self.contract(database, TableDialect(kind)).check(promise)
+      try await database.drop()
+    }
+
+    @Test(arguments: TableDialect.Kind.allCases.filter { TableDialect($0).residueColumns == nil })
+    func `a table without a delta is no stripe`(_ kind: TableDialect.Kind) async throws {
+      let database = try await TestDatabase()
+      try await Self.contract(database, TableDialect(kind)).isNoStripe()
+      try await database.drop()
+    }
+
+    @Test(arguments: [TableDialect.Kind.tinyid, .stripe])
+    func `keeps its promises where databases share a tag`(_ kind: TableDialect.Kind) async throws {
+      let database = try await TestDatabase()
+      try await Self.contract(database, TableDialect(kind)).sharesTags { statement in
         try await database.sql(statement)
       } number: { statement in
         try await database.sql(statement).first?.first?.flatMap { Int64($0) } ?? -1

@@ -21,9 +21,29 @@ import Testing
     try folder.remove()
   }
 
-  @Test func `keeps its promises where databases share a tag`() async throws {
+  /// Tables that databases can share, with a promise each.
+  static let stripeCases = [TableDialect.Kind.tinyid, .stripe].flatMap { kind in
+    StoreContract.StripeCase.allCases.map { (kind, $0) }
+  }
+
+  @Test(arguments: Self.stripeCases)
+  func `keeps the promise as a stripe`(_ kind: TableDialect.Kind, _ promise: StoreContract.StripeCase) async throws {
     let folder = try TemporaryFolder()
-    let contract = try await Self.contract(TableDialect(.tinyid), folder)
+    try await Self.contract(TableDialect(kind), folder).check(promise)
+    try folder.remove()
+  }
+
+  @Test(arguments: TableDialect.Kind.allCases.filter { TableDialect($0).residueColumns == nil })
+  func `a table without a delta is no stripe`(_ kind: TableDialect.Kind) async throws {
+    let folder = try TemporaryFolder()
+    try await Self.contract(TableDialect(kind), folder).isNoStripe()
+    try folder.remove()
+  }
+
+  @Test(arguments: [TableDialect.Kind.tinyid, .stripe])
+  func `keeps its promises where databases share a tag`(_ kind: TableDialect.Kind) async throws {
+    let folder = try TemporaryFolder()
+    let contract = try await Self.contract(TableDialect(kind), folder)
     let other = try DatabaseQueue(path: folder.file("mid.db"))
     try await contract.sharesTags { statement in
       try await other.write { try $0.execute(sql: statement) }

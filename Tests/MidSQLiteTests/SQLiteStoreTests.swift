@@ -111,6 +111,57 @@ import Testing
     try folder.remove()
   }
 
+  @Test func `the table of stripes is made where it is missing, empty, and its rows can be closed`() async throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("mid.db")
+    let store = SQLiteStore(path: path, table: .stripe)
+    try await store.prepare()
+    #expect(try await store.tags() == [])
+    await store.close()
+    let again = SQLiteStore(path: path, table: .stripe)
+    #expect(try await again.inspect() == [])
+    try await again.prepare()
+    let tag = try Tag("orders")
+    let residue = try #require(TableDialect.Residue(delta: 16, remainder: 15))
+    let record = try await again.createStripe(tag, residue: residue, step: 1000, first: 1)
+    #expect(record.next == 15 && record.step == 1000)
+    let other = try DatabaseQueue(path: path)
+    let row = try other.read { try Row.fetchOne($0, sql: "SELECT max_id, step, delta, remainder FROM mid_stripes") }
+    #expect(row == ["max_id": 0, "step": 16_000, "delta": 16, "remainder": 15])
+    // Nonsense is closed like anything else.
+    try await other.write { try $0.execute(sql: "UPDATE mid_stripes SET delta = -4, remainder = 9, max_id = 10") }
+    let error = await #expect(throws: IDError.self) { try await again.stripe(of: tag) }
+    #expect(error?.code == .storeRejected)
+    try await again.closeStripe(of: tag, token: 5, step: 1)
+    #expect(try await again.stripe(of: tag) == StripeRow(state: .closed(token: 5), lastID: 10, step: 16_000))
+    // A look names the table that is missing.
+    try await other.write { try $0.execute(sql: "DROP TABLE mid_stripes") }
+    #expect(try await again.inspect() == ["the table mid_stripes"])
+    await again.close()
+    try other.close()
+    try folder.remove()
+  }
+
+  @Test func `rows below zero are claimed by their sign`() async throws {
+    let folder = try TemporaryFolder()
+    let store = SQLiteStore(path: folder.file("mid.db"))
+    try await store.prepare()
+    let other = try DatabaseQueue(path: folder.file("mid.db"))
+    try await other.write { try $0.execute(sql: "UPDATE id_segments SET max_id = -1000") }
+    #expect(
+      try await store.allocate(SegmentClaim(count: 10, above: -500, notBelow: -1000), for: .default)
+        == IDRange(start: -499, count: 10))
+    #expect(
+      try await store.allocate(SegmentClaim(count: 10, above: -495), for: .default) == IDRange(start: -489, count: 10))
+    let error = await #expect(throws: IDError.self) {
+      try await store.allocate(SegmentClaim(count: 10, notBelow: -479), for: .default)
+    }
+    #expect(error?.code == .wentBackwards && error?.message.contains("-480") == true)
+    await store.close()
+    try other.close()
+    try folder.remove()
+  }
+
   @Test func `a look tells what is missing and makes nothing`() async throws {
     let folder = try TemporaryFolder()
     let path = folder.file("deeper/mid.db")

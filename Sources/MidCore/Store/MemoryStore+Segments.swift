@@ -69,7 +69,6 @@ extension MemoryStore {
   ) async throws(IDError) -> Bool {
     try self.transaction { state throws(IDError) in
       try StripeRow.check(token: token)
-      try StripeRow.check(lastID: lastID)
       try StripeRow.check(step: step)
       guard let closed = state.tags[tag], state.tokens[tag] == token else { return false }
       state.tags[tag] = TagRecord(tag: tag, maxID: max(closed.maxID, lastID), step: step, residue: residue)

@@ -54,8 +54,9 @@ public protocol StripeStore: SegmentStore {
   ///
   /// - Parameters:
   ///   - residue: Which numbers are its ids from now on.
-  ///   - lastID: The largest number that can have been given out of any of the tag's rows, not negative.
-  ///   - step: How many ids a load takes at least, 1 or more.
+  ///   - lastID: The largest number that can have been given out of any of the tag's rows.
+  ///   - step: How many ids a load takes at least, 1 or more. One that is too large for the column becomes the largest
+  ///     that is not: a row that stayed closed for that could be mended by no call.
   /// - Returns: `false` where the row is not closed with it, or is not there. Nothing was changed then.
   /// - Throws: ``IDError/Code/invalidArgument`` for a number out of range.
   func openStripe(
@@ -101,6 +102,13 @@ extension TableDialect {
     }
   }
 
+  /// What the table shows for `step` in a row that is opened: at most what the column holds.
+  package func openedStep(_ step: Int64, _ residue: Residue) -> Int64 {
+    let (stored, isTooLarge) = step.multipliedReportingOverflow(by: residue.delta)
+    // Tinyid's column is an INT, mid's own a BIGINT.
+    return min(isTooLarge ? .max : stored, self.kind == .tinyid ? Int64(Int32.max) : .max)
+  }
+
   /// Checks that databases can share this table's tags.
   ///
   /// - Throws: ``IDError/Code/storeRejected`` where there are no columns for it.
@@ -125,6 +133,8 @@ extension IDError {
 }
 
 extension StripeRow {
+  // Checks of what a caller names. They throw `invalidArgument`.
+
   package static func check(token: Int64) throws(IDError) {
     guard self.tokens.contains(token) else {
       throw IDError(
@@ -138,9 +148,5 @@ extension StripeRow {
 
   package static func check(first: Int64) throws(IDError) {
     guard first >= 1 else { throw IDError(.invalidArgument, "a tag's first id is at least 1, not \(first)") }
-  }
-
-  package static func check(lastID: Int64) throws(IDError) {
-    guard lastID >= 0 else { throw IDError(.invalidArgument, "a tag's last id is 0 at least, not \(lastID)") }
   }
 }

@@ -1,0 +1,331 @@
+import MidCore
+
+extension StoreContract {
+  /// What a store promises where it is one of several databases that share tags. Each is checked on a fresh database,
+  /// whose table has columns for delta and remainder.
+  public enum StripeCase: String, Sendable, CaseIterable, CustomStringConvertible {
+    case createsStripes, refusesBrokenStripes, claimsOfAStripe, closesStripes, closesWhatIsMissing, opensStripes
+    case othersSeeTheNewStride, closedRowsStandStill, oneRunOpens
+
+    /// The promise's name.
+    public var description: String { self.rawValue }
+  }
+
+  /// Checks one promise of a stripe.
+  ///
+  /// - Throws: ``Violation``, or whatever the store threw where it should not have.
+  public func check(_ promise: StripeCase) async throws {
+    switch promise {
+    case .createsStripes: try await self.createsStripes()
+    case .refusesBrokenStripes: try await self.refusesBrokenStripes()
+    case .claimsOfAStripe: try await self.claimsOfAStripe()
+    case .closesStripes: try await self.closesStripes()
+    case .closesWhatIsMissing: try await self.closesWhatIsMissing()
+    case .opensStripes: try await self.opensStripes()
+    case .othersSeeTheNewStride: try await self.othersSeeTheNewStride()
+    case .closedRowsStandStill: try await self.closedRowsStandStill()
+    case .oneRunOpens: try await self.oneRunOpens()
+    }
+  }
+
+  /// What a store promises whose table has no columns for delta and remainder: it is no stripe, and says so.
+  public func isNoStripe() async throws {
+    let all = TableDialect.Residue.all
+    try await self.withStripe { store in
+      let before = try await store.tags()
+      try await self.expectError(.storeRejected, "a stripe's row") { try await store.stripe(of: .default) }
+      try await self.expectError(.storeRejected, "closing") {
+        try await store.closeStripe(of: .default, token: 1, step: 1)
+      }
+      try await self.expectError(.storeRejected, "opening") {
+        try await store.openStripe(of: .default, token: 1, residue: all, lastID: 0, step: 1)
+      }
+      try await self.expectError(.storeRejected, "creating") {
+        try await store.createStripe(Tag("new"), residue: all, step: 1, first: 1)
+      }
+      try self.expectEqual(try await store.tags(), before, "what is refused changes nothing")
+    }
+  }
+
+  private func withStripe(_ body: (any StripeStore) async throws -> Void) async throws {
+    try await self.withStore { store in try await body(try self.stripe(store)) }
+  }
+
+  func stripe(_ store: any IDStore) throws -> any StripeStore {
+    guard let stripe = store as? any StripeStore else {
+      throw Violation(description: "a store of the kind \(store.kind) can be a stripe")
+    }
+    return stripe
+  }
+
+  private func residue(_ delta: Int64, _ remainder: Int64) throws -> TableDialect.Residue {
+    guard let residue = TableDialect.Residue(delta: delta, remainder: remainder) else {
+      throw Violation(description: "\(remainder) is a remainder of \(delta)")
+    }
+    return residue
+  }
+
+  private func createsStripes() async throws {
+    try await self.withStripe { store in
+      let (tag, residue) = (try Tag("shared"), try self.residue(3, 2))
+      try self.expectEqual(try await store.stripe(of: tag), nil, "the row of a tag that is not there")
+      let record = try await store.createStripe(tag, residue: residue, step: 10, first: 100)
+      try self.expectEqual(
+        record, TagRecord(tag: tag, maxID: 99, step: 10, residue: residue), "the record of a new stripe")
+      try self.expectEqual(try await store.tags().first { $0.tag == tag }, record, "the same as listed")
+      try self.expectEqual(
+        try await store.stripe(of: tag), StripeRow(state: .open(residue), lastID: 99, step: 10), "the same as a row")
+      try self.expectEqual(
+        try await store.allocate(4, for: tag), IDRange(start: 101, count: 4, stride: 3), "its first ids")
+      try self.expectEqual(try await store.stripe(of: tag)?.lastID, 111, "12 numbers are 4 ids")
+      try await self.expectError(.tagExists, "creating a stripe twice") {
+        try await store.createStripe(tag, residue: self.residue(2, 0), step: 1, first: 1)
+      }
+      try await self.expectError(.tagExists, "creating a tag where there is a stripe") {
+        try await store.createTag(tag, step: 1, first: 1)
+      }
+      let whole = try await store.createStripe(Tag("whole"), residue: .all, step: 7, first: 1)
+      try self.expectEqual(whole, self.record(try Tag("whole"), next: 1, step: 7), "a stripe that is alone")
+    }
+  }
+
+  private func refusesBrokenStripes() async throws {
+    try await self.withStripe { store in
+      let (tag, residue) = (try Tag("shared"), try self.residue(3, 2))
+      for (step, first) in [(0, 1), (-1, 1), (1, 0), (1, -1), (Int64.min, Int64.min)] as [(Int64, Int64)] {
+        try await self.expectError(.invalidArgument, "creating with step \(step) and first id \(first)") {
+          try await store.createStripe(tag, residue: residue, step: step, first: first)
+        }
+      }
+      for (token, step) in [
+        (0, 1), (-1, 1), (StripeRow.tokens.upperBound + 1, 1), (Int64.max, 1), (1, 0), (1, Int64.min),
+      ]
+        as [(Int64, Int64)]
+      {
+        try await self.expectError(.invalidArgument, "closing by token \(token) with step \(step)") {
+          try await store.closeStripe(of: tag, token: token, step: step)
+        }
+        try await self.expectError(.invalidArgument, "opening by token \(token) with step \(step)") {
+          try await store.openStripe(of: tag, token: token, residue: residue, lastID: 0, step: step)
+        }
+      }
+      try self.expectEqual(try await store.stripe(of: tag), nil, "what is refused creates nothing")
+    }
+  }
+
+  private func claimsOfAStripe() async throws {
+    try await self.withStripe { store in
+      let tag = try Tag("shared")
+      let residue = try self.residue(5, 3)
+      _ = try await store.createStripe(tag, residue: residue, step: 10, first: 1)
+      // However far the wish lies from the stripe's numbers, the first id is the next of them.
+      var mark: Int64 = 0
+      for above: Int64 in [1000, 1011, 1022, 1033, 1044, 1055] {
+        let start: Int64 = (above + 1...above + 5).first { $0 % 5 == 3 } ?? 0
+        try self.expectEqual(
+          try await store.allocate(SegmentClaim(count: 1, above: above, notBelow: mark), for: tag),
+          IDRange(start: start, count: 1, stride: 5), "an id above \(above)")
+        mark = above + 5
+      }
+      try self.expectEqual(try await store.stripe(of: tag)?.lastID, mark, "where the row stands")
+      try await self.expectError(.wentBackwards, "a row below what was taken of it") {
+        try await store.allocate(SegmentClaim(count: 1, above: 5000, notBelow: mark + 1), for: tag)
+      }
+      try await self.expectError(.exhausted, "ids past the largest") {
+        try await store.allocate(SegmentClaim(count: 2, above: .max - 12), for: tag)
+      }
+      try self.expectEqual(try await store.stripe(of: tag)?.lastID, mark, "what is refused takes nothing")
+      let last = try await store.allocate(SegmentClaim(count: 2, above: .max - 30), for: tag)
+      try self.expect(
+        last.count == 2 && last.stride == 5 && last.start > .max - 30 && last.start % 5 == 3,
+        "ids near the end: \(last)")
+    }
+  }
+
+  private func closesStripes() async throws {
+    try await self.withStripe { store in
+      let (tag, residue) = (try Tag("shared"), try self.residue(4, 1))
+      _ = try await store.createStripe(tag, residue: residue, step: 25, first: 1)
+      let range = try await store.allocate(10, for: tag)
+      for token in [7, StripeRow.tokens.lowerBound, StripeRow.tokens.upperBound, StripeRow.tokens.upperBound] {
+        try await store.closeStripe(of: tag, token: token, step: 99)
+        try self.expectEqual(
+          try await store.stripe(of: tag), StripeRow(state: .closed(token: token), lastID: 40, step: 25),
+          "a closed row keeps number and step")
+      }
+      for claim in [SegmentClaim(count: 1), SegmentClaim(count: 1, above: 100, notBelow: 10)] {
+        let error = try await self.expectError(.storeUnavailable, "a load from a closed row") {
+          try await store.allocate(claim, for: tag)
+        }
+        try self.expect(error.message.contains("restriped"), "the message says why: \(error.message)")
+      }
+      for rest in [IDRange(start: 33, count: 2, stride: 4), IDRange(start: 31, count: 10)] {
+        try self.expectEqual(
+          try await store.giveBack(rest, of: tag), false, "giving the end of \(range) back to a closed row")
+      }
+      let listed = try await store.tags().first { $0.tag == tag }
+      try self.expectEqual(
+        listed, TagRecord(tag: tag, maxID: 40, step: 25, isClosed: true), "a closed row is listed, as closed")
+      try await self.expectError(.storeUnavailable, "moving a closed row") {
+        try await store.updateTag(tag, step: 5, next: 1000)
+      }
+      try await self.expectError(.tagExists, "creating a tag where a closed row is") {
+        try await store.createTag(tag, step: 5, first: 1)
+      }
+      try await self.expectError(.tagExists, "creating a stripe where a closed row is") {
+        try await store.createStripe(tag, residue: residue, step: 5, first: 1)
+      }
+      try self.expectEqual(try await store.stripe(of: tag)?.lastID, 40, "what is refused changes nothing")
+      let others = try await store.tags().filter { $0.tag != tag }
+      try self.expect(others.allSatisfy { !$0.isClosed }, "closing a row closes no other")
+    }
+  }
+
+  private func closesWhatIsMissing() async throws {
+    try await self.withStripe { store in
+      let tag = try Tag("shared")
+      try await store.closeStripe(of: tag, token: 5, step: 30)
+      try self.expectEqual(
+        try await store.stripe(of: tag), StripeRow(state: .closed(token: 5), lastID: 0, step: 30), "a row made closed")
+      let residue = try self.residue(2, 1)
+      let opened = try await store.openStripe(of: tag, token: 5, residue: residue, lastID: 0, step: 30)
+      try self.expectEqual(opened, true, "opening it")
+      try self.expectEqual(
+        try await store.allocate(3, for: tag), IDRange(start: 1, count: 3, stride: 2), "its first ids")
+    }
+  }
+
+  private func opensStripes() async throws {
+    try await self.withStripe { store in
+      let (tag, residue) = (try Tag("shared"), try self.residue(4, 1))
+      func open(_ token: Int64, lastID: Int64, step: Int64) async throws -> Bool {
+        try await store.openStripe(of: tag, token: token, residue: residue, lastID: lastID, step: step)
+      }
+      try self.expectEqual(try await open(7, lastID: 5, step: 1), false, "opening what is not there")
+      try self.expectEqual(try await store.stripe(of: tag), nil, "the row after that")
+      _ = try await store.createStripe(tag, residue: .all, step: 10, first: 101)
+      let before = try await store.stripe(of: tag)
+      try self.expectEqual(try await open(7, lastID: 500, step: 1), false, "opening what is open")
+      try self.expectEqual(try await store.stripe(of: tag), before, "the row after that")
+      try await store.closeStripe(of: tag, token: 7, step: 10)
+      let closed = try await store.stripe(of: tag)
+      try self.expectEqual(try await open(8, lastID: 500, step: 1), false, "opening what another has closed")
+      try self.expectEqual(try await store.stripe(of: tag), closed, "the row after that")
+      try self.expectEqual(try await open(7, lastID: 500, step: 25), true, "opening what was closed by this token")
+      try self.expectEqual(
+        try await store.stripe(of: tag), StripeRow(state: .open(residue), lastID: 500, step: 25), "the row after that")
+      try self.expectEqual(try await open(7, lastID: 600, step: 1), false, "opening it twice")
+      try self.expectEqual(
+        try await store.allocate(2, for: tag), IDRange(start: 501, count: 2, stride: 4), "its next ids")
+      // A row is never lowered, whatever the caller takes for the last number.
+      for lastID in [507, 0, -9, .min] as [Int64] {
+        try await store.closeStripe(of: tag, token: 9, step: 10)
+        try self.expectEqual(try await open(9, lastID: lastID, step: 25), true, "opening it above \(lastID)")
+        try self.expectEqual(try await store.stripe(of: tag)?.lastID, 508, "the row stands where it stood")
+      }
+      // A step that no column holds does not keep a row closed.
+      try await store.closeStripe(of: tag, token: 9, step: 10)
+      try self.expectEqual(try await open(9, lastID: 0, step: .max), true, "opening it with the largest step")
+      let step = try await store.stripe(of: tag)?.step ?? 0
+      try self.expect(step >= Int64(Int32.max) / 4, "as large a step as the table can hold: \(step)")
+    }
+  }
+
+  /// A store that knew the tag under another delta takes the right ids at its next load.
+  private func othersSeeTheNewStride() async throws {
+    let (node, tool) = (try await self.open(), try self.stripe(try await self.open()))
+    let tag = try Tag("shared")
+    _ = try await tool.createStripe(tag, residue: self.residue(2, 1), step: 10, first: 1)
+    try self.expectEqual(
+      try await node.allocate(5, for: tag), IDRange(start: 1, count: 5, stride: 2), "ids of the old stripe")
+    try await tool.closeStripe(of: tag, token: 3, step: 10)
+    try await self.expectError(.storeUnavailable, "a load while the row is closed") {
+      try await node.allocate(5, for: tag)
+    }
+    _ = try await tool.openStripe(of: tag, token: 3, residue: self.residue(3, 0), lastID: 70, step: 10)
+    try self.expectEqual(
+      try await node.giveBack(IDRange(start: 5, count: 3, stride: 2), of: tag), false,
+      "giving back ids of the old stripe")
+    try self.expectEqual(
+      try await node.allocate(5, for: tag), IDRange(start: 72, count: 5, stride: 3), "ids of the new stripe")
+    await node.close()
+    if let tool = tool as? any IDStore { await tool.close() }
+  }
+
+  /// What is read of a row after it was closed is the last that anybody gets of it, however many load at that moment.
+  private func closedRowsStandStill() async throws {
+    let stores = [try await self.open(), try await self.open()]
+    let tool = try self.stripe(stores[0])
+    for round: Int64 in 1...5 {
+      let tag = try Tag("shared\(round)")
+      _ = try await tool.createStripe(tag, residue: self.residue(3, 1), step: 10, first: 1)
+      let (last, taken) = try await withThrowingTaskGroup(of: (Int64?, Int64).self) { group in
+        for caller: Int64 in 0..<4 {
+          group.addTask {
+            var highest: Int64 = 0
+            for _ in 0..<20_000 {
+              do throws(IDError) {
+                let range = try await stores[Int(caller) % 2].allocate(1 + caller, for: tag)
+                // Some of it goes back, which must not lower a row that is closed by then.
+                let rest = IDRange(start: range.end - 3, count: 1, stride: 3)
+                let gaveBack = caller > 0 ? try await stores[Int(caller) % 2].giveBack(rest, of: tag) : false
+                highest = max(highest, gaveBack ? range.end - 6 : range.end - 3)
+                // A store in memory suspends nobody, and the other tasks need a turn.
+                await Task.yield()
+              } catch {
+                guard error.code == .storeUnavailable else { throw error }
+                return (nil, highest)
+              }
+            }
+            throw Violation(description: "loads from a closed row go on")
+          }
+        }
+        group.addTask {
+          while try await tool.stripe(of: tag)?.lastID ?? 0 < 60 * round { await Task.yield() }
+          try await tool.closeStripe(of: tag, token: round, step: 10)
+          return (try await tool.stripe(of: tag)?.lastID, 0)
+        }
+        return try await group.reduce((Int64.min, Int64(0))) { (max($0.0, $1.0 ?? .min), max($0.1, $1.1)) }
+      }
+      try self.expect(last >= 60 * round && taken <= last, "ids up to \(taken) of a row that was closed at \(last)")
+      try self.expectEqual(
+        try await tool.stripe(of: tag), StripeRow(state: .closed(token: round), lastID: last, step: 10),
+        "a closed row once all callers have failed")
+    }
+    for store in stores { await store.close() }
+  }
+
+  /// Of runs that close and open one row at once, the last to close it is the one that opens it.
+  private func oneRunOpens() async throws {
+    let stores = [try self.stripe(try await self.open()), try self.stripe(try await self.open())]
+    let residue = try self.residue(2, 0)
+    for round in 0..<5 {
+      let tag = try Tag("shared\(round)")
+      if round % 2 == 0 { _ = try await stores[0].createStripe(tag, residue: .all, step: 10, first: 1) }
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for token: Int64 in 1...6 {
+          group.addTask { try await stores[Int(token) % 2].closeStripe(of: tag, token: token, step: 10) }
+        }
+        try await group.waitForAll()
+      }
+      guard case .closed(let winner)? = try await stores[0].stripe(of: tag)?.state else {
+        throw Violation(description: "a row that six have closed is closed")
+      }
+      let openers = try await withThrowingTaskGroup(of: [Int64].self) { group in
+        for token: Int64 in 1...6 {
+          group.addTask {
+            let opened = try await stores[Int(token) % 2].openStripe(
+              of: tag, token: token, residue: residue, lastID: token * 100, step: 10)
+            return opened ? [token] : []
+          }
+        }
+        return try await group.reduce(into: []) { $0 += $1 }
+      }
+      try self.expectEqual(openers, [winner], "who opens a row that \(winner) has closed last")
+      try self.expectEqual(
+        try await stores[1].stripe(of: tag), StripeRow(state: .open(residue), lastID: winner * 100, step: 10),
+        "the row after that")
+    }
+    for case let store as any IDStore in stores { await store.close() }
+  }
+}
