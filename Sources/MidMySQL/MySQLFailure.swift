@@ -31,6 +31,9 @@ struct MySQLFailure: Error {
   /// A row of that key is there already.
   var isDuplicate: Bool { self.code == UInt32(ER_DUP_ENTRY) }
 
+  /// A number does not fit its column.
+  var isOutOfRange: Bool { self.code == UInt32(ER_WARN_DATA_OUT_OF_RANGE) }
+
   /// The column's character set has no form of the name that was looked for, so no row can be of that name.
   var isOutsideCharacterSet: Bool { self.code == UInt32(ER_CANT_AGGREGATE_2COLLATIONS) }
 

@@ -28,8 +28,15 @@ extension MySQLStore {
   ) throws -> IDRange? {
     let table = self.table
     guard let load = table.dialect.load(claim, residue) else { return nil }
-    let statement = table.load(try connection.literal(tag.name), load, residue)
-    let (rows, maxID) = try Self.updating(tag) { try self.moved(tag, by: statement, connection) }
+    let name = try connection.literal(tag.name)
+    let (rows, maxID) = try Self.updating(tag) {
+      do {
+        return try self.moved(tag, by: table.load(name, load, residue), connection)
+      } catch let failure as MySQLFailure where failure.isOutOfRange {
+        // A row that its operator set below zero, and too far for one load.
+        return try self.moved(tag, by: table.load(name, load, residue, isSigned: true), connection)
+      }
+    }
     switch rows {
     case 0: return nil
     case 1:

@@ -66,12 +66,18 @@ struct MySQLTable {
 
   /// Carries a load out in one round trip, where the row stands within its bounds and its ids are still those of
   /// `residue`. The number of the last insert is what `max_id` becomes. Without wishes the statement names none.
-  func load(_ name: String, _ load: TableDialect.Load, _ residue: TableDialect.Residue) -> String {
+  ///
+  /// - Parameter isSigned: Whether `max_id` may be below zero after it. `LAST_INSERT_ID` is unsigned: what is below zero
+  ///   does not fit the column otherwise.
+  func load(
+    _ name: String, _ load: TableDialect.Load, _ residue: TableDialect.Residue, isSigned: Bool = false
+  ) -> String {
     // No row passes `limit` by being moved up first: that lies below it.
     let old = load.floor.map { "GREATEST(\(self.max), \($0))" } ?? self.max
     let least = load.least.map { " AND \(self.max) >= \($0)" } ?? ""
+    let new = "LAST_INSERT_ID(\(old) + \(load.width))"
     return """
-      UPDATE \(self.table) SET \(self.max) = LAST_INSERT_ID(\(old) + \(load.width))\(self.marksOfChange) \
+      UPDATE \(self.table) SET \(self.max) = \(isSigned ? "CAST(\(new) AS SIGNED)" : new)\(self.marksOfChange) \
       WHERE \(self.isTag(name)) AND \(self.max) <= \(load.limit)\(least)\(self.has(residue))
       """
   }
