@@ -20,19 +20,29 @@ MARIADB_PASSWORD = os.environ.get("MID_TEST_MYSQL_PASSWORD", "mid-test")
 
 
 def free_port():
-    """A TCP port of the loopback address that nobody listens on now.
+    """A TCP port of the loopback address that nobody listens on now."""
+    return free_ports(1)
+
+
+def free_ports(count):
+    """The first of some such ports in a row.
 
     Below the range that systems take a client's own ports from: a client that retries while its server is away would
     sooner or later sit on the server's port itself.
     """
     while True:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        first = random.randrange(12_000, 32_000 - count)
+        if all(_is_free(port) for port in range(first, first + count)):
+            return first
+
+
+def _is_free(port):
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
 
 
 def which(name):

@@ -1,66 +1,26 @@
 """A Galera cluster of three nodes that all take writes, and semi-synchronous replication."""
 
-import os
-import re
-import subprocess
 import time
 
 import grpc
 import pytest
 
+from galera import Galera, needs_galera
 from load import assert_increasing, assert_unique
-from programs import MARIADB_PASSWORD, ROOT, MariaDB, free_port, needs, run_mid, wait_until
+from programs import MARIADB_PASSWORD, MariaDB, needs, run_mid, wait_until
 from stubs import generate_batch
 from together import at_once
 
 TAG = "orders"
 
 
-class Galera:
-    """A private cluster by script/galera."""
-
-    SCRIPT = os.path.join(ROOT, "script", "galera")
-
-    def __init__(self, folder):
-        self.folder = str(folder)
-
-    def run(self, *arguments, seconds=100):
-        log = f"{self.folder}.log"
-        with open(log, "wb") as output:
-            status = subprocess.run(
-                [self.SCRIPT, *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                env={**os.environ, "MID_TEST_MYSQL_PASSWORD": MARIADB_PASSWORD},
-            ).returncode
-        with open(log, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-        assert status == 0, f"script/galera {arguments[0]} ended with {status}:\n{text}"
-        return text
-
-    def start(self):
-        # Nine ports in a row.
-        text = self.run("start", self.folder, free_port())
-        nodes = []
-        for url in re.findall(r"mysql://\S+", text):
-            node = MariaDB(self.folder)
-            node.url = re.sub(r"//([^:@/]+):[^@/]*@", r"//\1@", url)
-            nodes.append(node)
-        assert len(nodes) == 3, text
-        return nodes
-
-
 @pytest.fixture
 def galera(tmp_path):
     cluster = Galera(tmp_path / "galera")
     try:
-        cluster.nodes = cluster.start()
-        yield cluster
+        yield cluster.start()
     finally:
-        for number in (1, 2, 3):
-            cluster.run("kill", cluster.folder, number)
+        cluster.kill()
 
 
 def take_until(server, end, size, deadline=5):
@@ -79,17 +39,10 @@ def take_until(server, end, size, deadline=5):
     return ids, answers, failures
 
 
-@needs("mariadbd")
-@pytest.mark.skipif(
-    not os.path.exists("/usr/lib/galera/libgalera_smm.so") and not os.environ.get("CI"), reason="not installed: galera-4"
-)
+@needs_galera
 def test_three_galera_nodes_that_all_take_writes_give_distinct_ids_also_when_one_dies(galera, mid):
     # Loads of the table's step, and none ahead, so that the nodes meet at the row.
-    environment = {
-        "MID_STORE_PASSWORD": MARIADB_PASSWORD,
-        "MID_SEGMENT_MAX_LOAD": "1",
-        "MID_SEGMENT_OUTAGE": "0s",
-    }
+    environment = {**galera.settings, "MID_SEGMENT_MAX_LOAD": "1", "MID_SEGMENT_OUTAGE": "0s"}
     servers = []
     for node in galera.nodes:
         # The worker ids are none of this test's business, and three nodes that begin at once want the same ones.
@@ -111,17 +64,13 @@ def test_three_galera_nodes_that_all_take_writes_give_distinct_ids_also_when_one
         print(f"node {number + 1}: {len(ids)} ids while all write")
     before = [each for ids, _, _ in results for each in ids]
     assert_unique(before)
-    status = (
-        "SELECT SUM(variable_value) FROM information_schema.global_status "
-        "WHERE variable_name IN ('wsrep_local_bf_aborts', 'wsrep_local_cert_failures')"
-    )
-    taken_back = sum(int(float(node.query(status)[0][0])) for node in galera.nodes)
+    taken_back = sum(node.taken_back for node in galera.nodes)
     assert taken_back > 0, "the cluster took no statement back: the nodes did not meet"
     # What the cluster takes back is sent again, unseen by callers.
     assert [failure for _, _, failures in results for failure in failures] == []
     # The cluster goes on without the one that dies, after the seconds in which it is missed.
     killed = time.monotonic()
-    galera.run("kill", galera.folder, 1)
+    galera.nodes[0].kill()
     after = at_once(*(lambda each=each: take_until(each, killed + 18, 10) for each in servers[1:]))
     everything = before + [each for ids, _, _ in after for each in ids]
     assert_unique(everything)
