@@ -5,6 +5,9 @@ import random
 import re
 import subprocess
 
+import pytest
+
+from galera import needs_galera
 from programs import BINARY, ROOT
 from torture_ids import Collected, self_check, verify
 from torture_nodes import error_class
@@ -77,6 +80,27 @@ def test_a_short_run_tries_everything_and_passes(scale):
     print(result.stdout[result.stdout.index("\ntorture snowflake") :])
 
 
+@needs_galera
+@pytest.mark.timeout(700)
+def test_a_short_run_on_a_cluster_whose_database_nodes_die_passes(scale):
+    least = scale(100_000, 5_000_000)
+    result = torture(
+        *("segment", "--minutes", scale(0.5, 3), "--every", scale("12s", "20s"), "--ids", least),
+        timeout=scale(240, 600),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    lines = dict(
+        re.findall(r"(?m)^(ids|distinct|positive|in order|in rows|cluster|events|result) +(.*)$", result.stdout)
+    )
+    assert int(lines["ids"].split()[0].replace(",", "")) >= least
+    assert lines["distinct"] == lines["positive"] == "yes"
+    assert lines["in order"] == "yes, of 12 pairs of node and tag" and lines["result"] == "passed"
+    assert lines["in rows"].startswith("yes")
+    for kind in ("database kills", "caught up by", "clean stops", "freezes", "kills, then an empty folder"):
+        assert re.search(rf"{kind}.* [1-9]", lines["events"]), lines["events"]
+    print(result.stdout[result.stdout.index("\ntorture segment") :])
+
+
 def test_fewer_ids_than_asked_for_fail_and_the_logs_are_kept(tmp_path):
     result = torture(
         *("snowflake", "--nodes", 1, "--lease", "10s", "--minutes", 0.02, "--ids", 10**12, "--seed", 1),
@@ -93,6 +117,9 @@ def test_help_and_mistakes_are_told():
     told = torture("snowflake", "--help", timeout=60)
     assert told.returncode == 0 and "--lease" in told.stdout and "--keep" in told.stdout, told.stderr
     assert torture("--help", timeout=60).stdout.startswith("Torments a fleet")
-    assert "'snowflake' is known" in torture(timeout=60).stderr
+    other = torture("segment", "--help", timeout=60)
+    assert other.returncode == 0 and "--every" in other.stdout and "--lease" not in other.stdout, other.stderr
+    assert "'snowflake' and 'segment' are known" in torture(timeout=60).stderr
     wrong = torture("snowflake", "--lease", "soon", timeout=60)
     assert wrong.returncode == 2 and "'soon' is no duration" in wrong.stderr
+    assert "--every is above 0" in torture("segment", "--every", "0s", timeout=60).stderr

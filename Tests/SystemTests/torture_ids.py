@@ -21,10 +21,16 @@ def tick_of(number):
 
 
 class Collected:
-    """What one connection to one node was given, in the order in which it came."""
+    """What one connection to one node was given, in the order in which it came.
 
-    def __init__(self, name):
+    All ids of one `space` are to be distinct. Those of one `order` are to increase; None stands for Snowflake's, whose
+    order is that of the worker id in them.
+    """
+
+    def __init__(self, name, space="", order=None):
         self.name = name
+        self.space = space
+        self.order = order
         self.starts = array("q")
         self.counts = array("q")
         # Which call brought each range, an index of those below.
@@ -42,7 +48,7 @@ class Collected:
         self.ends.append(end)
         self.lives.append(life)
         for start, stride, count in ranges:
-            # The layout in use has its sequence in the lowest bits.
+            # Snowflake's layout in use has its sequence in the lowest bits, and the table in use a distance of 1.
             assert stride == 1 or count == 1, f"a range of stride {stride}"
             assert count > 0, f"a range of {count} ids"
             self.starts.append(start)
@@ -50,14 +56,19 @@ class Collected:
             self.calls.append(call)
             self.total += count
 
+    def order_of(self, start):
+        return worker_of(start) if self.order is None else self.order
+
     def describe(self, index):
         """Where a range is from, for somebody who looks into a fault."""
         start, call = self.starts[index], self.calls[index]
-        return (
+        text = (
             f"{start} and {self.counts[index] - 1} more to {self.name}, process {self.lives[call]}, "
-            f"asked at {wall_text(self.begins[call])}, answered at {wall_text(self.ends[call])}, "
-            f"worker id {worker_of(start)}, tick {tick_of(start)} ({tick_text(tick_of(start))})"
+            f"asked at {wall_text(self.begins[call])}, answered at {wall_text(self.ends[call])}"
         )
+        if self.order is None:
+            text += f", worker id {worker_of(start)}, tick {tick_of(start)} ({tick_text(tick_of(start))})"
+        return text
 
 
 def wall_text(monotonic):
@@ -70,14 +81,14 @@ def tick_text(milliseconds):
 
 
 # How many ids, repeats and so on, and the first faults in words.
-Verdict = namedtuple("Verdict", "ids ranges workers repeated not_positive disordered faults")
+Verdict = namedtuple("Verdict", "ids ranges orders repeated not_positive disordered faults")
 
 
 def verify(collected, most_faults=10):
-    """Checks that all ids are distinct and positive, and that those of one worker id increase.
+    """Checks that all ids of a space are distinct and positive, and that those of one order increase.
 
     The order is that of time, whoever asked whomever: a call that was sent after another one was answered gets larger
-    ids, if of the same worker id. This holds through restarts and where the worker id went to another node.
+    ids, if of the same order. This holds through restarts and where a worker id went to another node.
     """
     faults = []
 
@@ -86,11 +97,13 @@ def verify(collected, most_faults=10):
             faults.append("\n  ".join([kind, *(each.describe(index) for each, index in places)]))
 
     everything = [(start, each, index) for each in collected for index, start in enumerate(each.starts)]
-    everything.sort(key=lambda item: item[0])
+    everything.sort(key=lambda item: (item[1].space, item[0]))
     not_positive = repeated = 0
     last, place = 0, None
     for start, each, index in everything:
         count = each.counts[index]
+        if place is not None and each.space != place[0].space:
+            last, place = 0, None
         if start <= 0:
             not_positive += min(count, 1 - start)
             fault("not positive:", (each, index))
@@ -101,18 +114,18 @@ def verify(collected, most_faults=10):
         if place is None or end > last:
             last, place = end, (each, index)
 
-    by_worker = {}
+    by_order = {}
     for start, each, index in everything:
-        by_worker.setdefault(worker_of(start), []).append((each, index))
+        by_order.setdefault(each.order_of(start), []).append((each, index))
     disordered = 0
-    for places in by_worker.values():
+    for places in by_order.values():
         disordered += _disorder(places, fault)
     total = sum(each.total for each in collected)
-    return Verdict(total, len(everything), len(by_worker), repeated, not_positive, disordered, faults)
+    return Verdict(total, len(everything), len(by_order), repeated, not_positive, disordered, faults)
 
 
 def _disorder(places, fault):
-    """How many ranges of one worker id are not above all that were answered before they were asked for."""
+    """How many ranges of one order are not above all that were answered before they were asked for."""
     disordered = 0
     by_begin = sorted(places, key=lambda place: (place[0].begins[place[0].calls[place[1]]], place[1]))
     by_end = sorted(places, key=lambda place: place[0].ends[place[0].calls[place[1]]])
@@ -133,30 +146,75 @@ def _disorder(places, fault):
         if index == 0 or each.calls[index - 1] != call:
             continue
         before, start = each.starts[index - 1], each.starts[index]
-        if worker_of(before) == worker_of(start) and start < before + each.counts[index - 1]:
+        if each.order_of(before) == each.order_of(start) and start < before + each.counts[index - 1]:
             disordered += 1
             fault("not above the range before it:", (each, index - 1), (each, index))
     return disordered
 
 
+def past_rows(collected, rows):
+    """The spaces with an id above their row, as {space: (highest id, row)}; a row tells the highest that may be given."""
+    tops = {}
+    for each in collected:
+        for start, count in zip(each.starts, each.counts):
+            tops[each.space] = max(tops.get(each.space, 0), start + count - 1)
+    return {space: (top, rows.get(space, 0)) for space, top in tops.items() if top > rows.get(space, 0)}
+
+
 def self_check():
     """Fails unless a repeat, an id of 0 and a disorder are found where they are, and nothing where nothing is."""
+    _check_snowflake()
+    _check_segment()
 
+
+def _planted(collected, replies):
+    """The verdict on replies that are (which of the collected, when asked, ranges of start and count)."""
+    for who, begin, *ranges in replies:
+        collected[who].add(begin, begin + 0.5, 1, [(start, 1, count) for start, count in ranges])
+    return verify(collected)
+
+
+def _check_snowflake():
     def made(*replies):
-        result = [Collected("node 1"), Collected("node 2")]
-        for who, begin, start, count in replies:
-            result[who].add(begin, begin + 0.5, 1, [(start, 1, count)])
-        return verify(result)
+        return _planted([Collected("node 1"), Collected("node 2")], replies)
 
     base = 1 << 40
-    good = made((0, 0, base, 1000), (1, 1, base + 1000, 1000), (0, 1, base + 2000, 1), (1, 2, base + 2001, 5))
+    good = made((0, 0, (base, 1000)), (1, 1, (base + 1000, 1000)), (0, 1, (base + 2000, 1)), (1, 2, (base + 2001, 5)))
     assert (good.ids, good.repeated, good.not_positive, good.disordered) == (2006, 0, 0, 0), good
-    twice = made((0, 0, base, 1000), (1, 0.1, base + 999, 1000))
+    twice = made((0, 0, (base, 1000)), (1, 0.1, (base + 999, 1000)))
     assert (twice.ids, twice.repeated, twice.disordered) == (2000, 1, 0), twice
-    inside = made((0, 0, base, 1000), (1, 0.1, base + 10, 1), (0, 1, base + 2000, 1))
+    inside = made((0, 0, (base, 1000)), (1, 0.1, (base + 10, 1)), (0, 1, (base + 2000, 1)))
     assert inside.repeated == 1 and "node 2" in inside.faults[0], inside
-    assert made((0, 0, 0, 1)).not_positive == 1
-    back = made((0, 0, base + 1000, 10), (1, 1, base, 10))
+    assert made((0, 0, (0, 1))).not_positive == 1
+    back = made((0, 0, (base + 1000, 10)), (1, 1, (base, 10)))
     assert (back.repeated, back.disordered) == (0, 1), back
     # Another worker id has an order of its own.
-    assert made((0, 0, base + 4096, 10), (1, 1, base, 10)).disordered == 0
+    assert made((0, 0, (base + 4096, 10)), (1, 1, (base, 10))).disordered == 0
+
+
+def _check_segment():
+    def connections():
+        """Two to node 1 and one to node 2 for one tag, and one to node 1 for another tag."""
+        return [
+            *(Collected(f"node 1, connection {number}, tag a", "a", "node 1, tag a") for number in (1, 2)),
+            Collected("node 2, tag a", "a", "node 2, tag a"),
+            Collected("node 1, tag b", "b", "node 1, tag b"),
+        ]
+
+    def made(*replies):
+        return _planted(connections(), replies)
+
+    # Another node may have lower ones later, and another tag the same ones.
+    good = made((0, 0, (1001, 10)), (1, 1, (1011, 5), (3000, 5)), (2, 2, (1, 1000)), (3, 3, (1, 1000)))
+    assert (good.ids, good.orders, good.repeated, good.not_positive, good.disordered) == (2020, 3, 0, 0, 0), good
+    twice = made((0, 0, (1, 1000)), (3, 0, (1, 1000)), (2, 0, (1000, 1)))
+    assert (twice.repeated, twice.disordered) == (1, 0), twice
+    assert "node 1, connection 1, tag a" in twice.faults[0] and "node 2, tag a" in twice.faults[0], twice
+    back = made((0, 0, (1000, 10)), (1, 1, (990, 10)))
+    assert (back.repeated, back.disordered) == (0, 1), back
+    assert made((0, 0, (3000, 5), (1000, 5))).disordered == 1
+    assert made((3, 0, (1, 10)), (0, 0, (0, 2))).not_positive == 1
+    collected = connections()
+    _planted(collected, [(0, 0, (1, 10)), (2, 0, (11, 10)), (3, 0, (1, 30))])
+    assert past_rows(collected, {"a": 20, "b": 30}) == {}
+    assert past_rows(collected, {"a": 19, "b": 30}) == {"a": (20, 19)}
