@@ -147,9 +147,9 @@ def test_a_store_that_is_away_costs_no_call_while_what_was_prefetched_lasts(mid,
         thread = threading.Thread(target=steadily)
         thread.start()
         try:
-            # At most 200 calls a second. What is used in the first minute counts as a minute's.
+            # At most 200 calls a second, so that this is enough. What is used in the first minute counts as a minute's.
             wait_until(
-                lambda: (server.metric("mid_segment_ids_left", tag="steady") or 0) >= 220 * outage, 120, "the reserve"
+                lambda: (server.metric("mid_segment_ids_left", tag="steady") or 0) >= 201 * outage, 120, "the reserve"
             )
             mariadb.kill()
             time.sleep(outage)
