@@ -59,33 +59,47 @@ enum MySQLSchema {
 
   /// What lets a crash of the server take back commits it has reported.
   static func durabilityWarnings(_ connection: MySQLConnection, _ table: MySQLTable) throws -> [String] {
-    let rows: [[String?]]
+    try self.durability(connection, of: [table.dialect.table])?.warnings ?? []
+  }
+
+  /// What lets a crash of the server take back commits it has reported, and which of the tables there are, as far as this
+  /// user may know. Nil where the server, or a proxy, says nothing of the kind.
+  ///
+  /// - Parameter tables: Names that need no escaping within quotation marks.
+  static func durability(
+    _ connection: MySQLConnection, of tables: [String]
+  ) throws -> (warnings: [String], present: Set<String>)? {
+    let settings: [[String?]]
+    let engines: [[String?]]
     do {
-      rows = try connection.rows(
+      settings = try connection.rows(
+        "SELECT @@global.innodb_flush_log_at_trx_commit, @@global.log_bin, @@global.sync_binlog")
+      let names = tables.map { "'\($0)'" }.joined(separator: ", ")
+      engines = try connection.rows(
         """
-        SELECT @@global.innodb_flush_log_at_trx_commit, @@global.log_bin, @@global.sync_binlog, \
-        (SELECT MAX(engine) FROM information_schema.tables \
-        WHERE table_schema = DATABASE() AND table_name = '\(table.dialect.table)')
+        SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() \
+        AND table_name IN (\(names))
         """)
     } catch let failure as MySQLFailure where !failure.endsConnection {
-      return []  // A server or proxy without these settings says nothing about them.
+      return nil
     }
-    guard let row = rows.first else { return [] }
     var warnings: [String] = []
-    if let flush = row[0], flush != "1" {
+    if let flush = settings.first?[0], flush != "1" {
       warnings.append(
         "innodb_flush_log_at_trx_commit is \(flush): a crash of the server can take back loads and repeat ids; set it to 1"
       )
     }
-    if let log = row[1], log == "1" || log == "ON", let sync = row[2], sync != "1" {
+    if let log = settings.first?[1], log == "1" || log == "ON", let sync = settings.first?[2], sync != "1" {
       warnings.append(
         "sync_binlog is \(sync): a crash of the server can leave replicas behind, and a failover repeat ids; set it to 1"
       )
     }
-    if let engine = row[3], engine.lowercased() != "innodb" {
-      warnings.append("\(table.dialect.table) is a table of \(engine): its writes may not survive a crash; use InnoDB")
+    for row in engines {
+      if let name = row[0], let engine = row[1], engine.lowercased() != "innodb" {
+        warnings.append("\(name) is a table of \(engine): its writes may not survive a crash; use InnoDB")
+      }
     }
-    return warnings
+    return (warnings, Set(engines.compactMap { $0[0] }))
   }
 
   private static func isMissing(_ probe: String, _ connection: MySQLConnection) throws -> Bool {

@@ -19,7 +19,7 @@ public final class MySQLTicketStore: TicketStore {
 
   /// Describes a database. Nothing is connected before the first call.
   ///
-  /// - Parameter observer: Is told of the operation `take_tickets`.
+  /// - Parameter observer: Is told of the operations `take_tickets` and `inspect_tickets`.
   public init(_ configuration: MySQLConfiguration, observer: MySQLStore.Observer? = nil) {
     self.hasOwnCounting = configuration.autoIncrement != nil
     self.store = MySQLStore(configuration, observer: observer)
@@ -39,6 +39,20 @@ public final class MySQLTicketStore: TicketStore {
       let first = try Self.replace(count, table, connection)
       return try Self.range(
         first, count, counting: counting, isChecked: hasOwnCounting, of: "\(table) at \(location)")
+    }
+  }
+
+  /// Looks whether the tables are there, at their engine (Flickr's were MyISAM's, which a crash may damage) and at the
+  /// server's settings. Needs no right besides those that tickets need.
+  public func inspect(_ tables: [TicketTable]) async throws(IDError) -> TicketInspection {
+    try await self.store.run("inspect_tickets") { connection in
+      guard let found = try MySQLSchema.durability(connection, of: tables.map(\.name)) else {
+        return TicketInspection()
+      }
+      // Servers on case-insensitive file systems keep names in lower case.
+      let present = Set(found.present.map { $0.lowercased() })
+      return TicketInspection(
+        missing: tables.filter { !present.contains($0.name.lowercased()) }, warnings: found.warnings)
     }
   }
 

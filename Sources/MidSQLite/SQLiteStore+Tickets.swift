@@ -32,4 +32,11 @@ extension SQLiteStore: TicketStore {
       return IDRange(start: last + 1, count: count)
     }
   }
+
+  /// Looks which tables there are. Every file that this store opens is durable.
+  public func inspect(_ tables: [TicketTable]) async throws(IDError) -> TicketInspection {
+    try await self.read("inspect_tickets") { db in
+      TicketInspection(missing: try tables.filter { try !db.tableExists($0.name) })
+    }
+  }
 }

@@ -6,7 +6,7 @@ public import MidCore
 public struct TicketStoreContract: Sendable {
   /// One promise. Each is checked on a fresh database.
   public enum Case: String, Sendable, CaseIterable, CustomStringConvertible {
-    case firstTickets, statementsGrow, concurrentStatements, countBelowOne, tablesAreApart, reopening,
+    case firstTickets, statementsGrow, concurrentStatements, countBelowOne, tablesAreApart, looking, reopening,
       closedStoreRefuses
 
     /// The promise's name.
@@ -43,6 +43,7 @@ public struct TicketStoreContract: Sendable {
       case .concurrentStatements: try await self.concurrentStatements(store)
       case .countBelowOne: try await self.countBelowOne(store)
       case .tablesAreApart: try await self.tablesAreApart(store)
+      case .looking: try await self.looking(store)
       case .reopening: try await self.reopening(store)
       case .closedStoreRefuses: try await self.closedStoreRefuses(store)
       }
@@ -116,6 +117,17 @@ public struct TicketStoreContract: Sendable {
     let first = try await store.takeTickets(3, of: .default)
     let second = try await store.takeTickets(3, of: other)
     try self.expect(first.start == second.start, "each table counts for itself: \(first) and \(second)")
+  }
+
+  private func looking(_ store: any TicketStore) async throws {
+    let other = try TicketTable("TicketsOrders")
+    for _ in 0..<2 {
+      let found = try await store.inspect([.default, other])
+      try self.expect(found.missing == [.default, other], "a look makes no table: \(found)")
+    }
+    _ = try await store.takeTickets(1, of: .default)
+    let found = try await store.inspect([.default, other])
+    try self.expect(found.missing == [other], "a table that was made is seen: \(found)")
   }
 
   private func reopening(_ store: any TicketStore) async throws {

@@ -105,6 +105,19 @@ extension MySQLServerTests {
       try await database.drop()
     }
 
+    @Test func `a look tells of a table whose writes a crash may lose, with the rights that tickets need`() async throws
+    {
+      let database = try await TestDatabase()
+      try await database.sql(flickrTable)
+      let store = MySQLTicketStore(try await database.user(grants: "INSERT, DELETE ON DB.*"))
+      let other = try TicketTable("TicketsOrders")
+      let found = try await store.inspect([.default, other])
+      #expect(found.missing == [other])
+      #expect(found.warnings.contains { $0.contains("Tickets64 is a table of MyISAM") }, "\(found.warnings)")
+      await store.close()
+      try await database.drop()
+    }
+
     @Test func `a user without the right to replace hears what to grant`() async throws {
       let database = try await TestDatabase()
       try await database.sql(flickrTable)

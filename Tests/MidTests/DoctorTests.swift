@@ -46,6 +46,25 @@ struct DoctorTests {
     #expect(well.json.contains(#""result": "warn""#) && DoctorReport(findings: []).json.contains(#""result": "ok""#))
   }
 
+  // MARK: - Tickets
+
+  @Test func `ticket databases that are away, lack tables or are not durable are told`() throws {
+    func levels(_ databases: [Result<TicketInspection, IDError>]) -> [Finding.Level] {
+      TicketCheck(databases: databases.enumerated().map { ("db\($0.offset)", $0.element) }).findings.map(\.level)
+    }
+    let away = IDError(.storeUnavailable, "away")
+    let well = Result<TicketInspection, IDError>.success(TicketInspection())
+    #expect(levels([well, well]) == [.ok])
+    #expect(levels([.failure(away), well]) == [.warn])
+    #expect(levels([.failure(away), .failure(away)]) == [.fail, .fail])
+    #expect(levels([.failure(IDError(.storeRejected, "a right is missing")), well]) == [.fail])
+    let troubled = TicketInspection(missing: [.default], warnings: ["Tickets64 is a table of MyISAM; use InnoDB"])
+    let findings = TicketCheck(databases: [("db", .success(troubled))]).findings
+    #expect(findings.map(\.level) == [.warn, .warn])
+    #expect(findings[0].found == "db: Tickets64 is a table of MyISAM" && findings[0].advice == "use InnoDB")
+    #expect(findings[1].found == "db lacks the table Tickets64")
+  }
+
   // MARK: - The store
 
   @Test func `a store that is away, refuses, lacks tables or is not durable is told`() {

@@ -125,4 +125,10 @@ extension MemoryStore {
       return IDRange(start: last + 1, count: count)
     }
   }
+
+  public func inspect(_ tables: [TicketTable]) async throws(IDError) -> TicketInspection {
+    try self.transaction { state throws(IDError) in
+      TicketInspection(missing: tables.filter { state.lastTickets[$0] == nil })
+    }
+  }
 }

@@ -32,6 +32,20 @@ public struct TicketTable: Sendable, Hashable, CustomStringConvertible {
   public var description: String { self.name }
 }
 
+/// What a look at a database of tickets has found.
+public struct TicketInspection: Sendable, Hashable {
+  /// The tables that are not there; the first ticket of each makes it.
+  public var missing: [TicketTable]
+  /// What about the database lets a crash take back commits, one sentence each, with what to do after its last semicolon.
+  public var warnings: [String]
+
+  /// Creates what a look has found; without arguments, nothing worth a word.
+  public init(missing: [TicketTable] = [], warnings: [String] = []) {
+    self.missing = missing
+    self.warnings = warnings
+  }
+}
+
 /// A database that hands out tickets: numbers that its table counts, one committed statement each.
 ///
 /// Every store keeps these promises; one contract test is run against them all:
@@ -52,6 +66,9 @@ public protocol TicketStore: Sendable {
   ///
   /// - Returns: Exactly `count` tickets of at least 1, as far apart as the database counts: its increment.
   func takeTickets(_ count: Int64, of table: TicketTable) async throws(IDError) -> IDRange
+
+  /// Connects and looks at `tables`; creates and changes nothing.
+  func inspect(_ tables: [TicketTable]) async throws(IDError) -> TicketInspection
 
   /// Closes connections and files. Calls after this fail with ``IDError/Code/storeUnavailable``.
   func close() async

@@ -13,6 +13,7 @@ package final class TicketService: Service {
   package let directory: TicketDirectory
 
   private let stores: [any TicketStore]
+  private let tables: [TicketTable]
   private let timeout: Duration
   private let logger: Logger
   private let work: AsyncStream<Work>
@@ -33,6 +34,7 @@ package final class TicketService: Service {
     clock: any TimeSource, logger: Logger
   ) throws(IDError) {
     self.stores = stores
+    self.tables = Set(tables.values).sorted { $0.name < $1.name }
     self.timeout = timeout
     self.logger = logger
     let (work, continuation) = AsyncStream<Work>.makeStream()
@@ -51,6 +53,7 @@ package final class TicketService: Service {
   package func run() async throws {
     await withGracefulShutdownHandler {
       await withDiscardingTaskGroup { group in
+        for store in self.stores { group.addTask { await self.look(at: store) } }
         for await work in self.work {
           switch work {
           case .take(let generator, let statement): group.addTask { await self.take(statement, for: generator) }
@@ -64,6 +67,19 @@ package final class TicketService: Service {
       self.continuation.finish()
     }
     for store in self.stores { await store.close() }
+  }
+
+  /// Says what an operator should know of a database, once: at the start, if it is there.
+  private func look(at store: any TicketStore) async {
+    do throws(IDError) {
+      for warning in try await store.inspect(self.tables).warnings {
+        self.logger.warning(
+          "ticket database not durable", metadata: ["database": "\(store.location)", "reason": "\(warning)"])
+      }
+    } catch {
+      self.logger.warning(
+        "ticket database not reached", metadata: ["database": "\(store.location)", "error": "\(error)"])
+    }
   }
 
   private func take(_ statement: TicketStatement, for generator: TicketGenerator) async {

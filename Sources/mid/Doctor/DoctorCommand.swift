@@ -39,7 +39,10 @@ struct DoctorCommand: AsyncParsableCommand {
         at: configuration.store.location, table: configuration.table.dialect,
         password: configuration.store.password?.reveal(), connections: 1, timeout: configuration.store.timeout)
       let wish = try configuration.snowflake.wish(host: HostName.current)
-      probe = DoctorProbe(configuration: configuration, store: store, wish: wish)
+      let tickets =
+        configuration.ticket.databases.isEmpty
+        ? [] : try StoreOpener.ticketStores(of: configuration, beside: store, observer: { _, _, _ in })
+      probe = DoctorProbe(configuration: configuration, store: store, ticketStores: tickets, wish: wish)
     } catch {
       throw ServerOptions.broken([error.message])
     }

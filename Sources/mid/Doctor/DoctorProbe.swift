@@ -13,6 +13,8 @@ struct DoctorProbe {
   let configuration: ServerConfiguration
   /// The store that the configuration names, not opened yet.
   let store: any IDStore
+  /// The databases of tickets that the configuration names besides.
+  let ticketStores: [any TicketStore]
   /// Which worker id the configuration wants on this host.
   let wish: WorkerWish
   private let clock = SystemClock()
@@ -21,6 +23,7 @@ struct DoctorProbe {
   func findings() async -> [Finding] {
     let folder = self.lookAtFolder()
     var findings = await self.checkStore(folder)
+    findings += await self.checkTickets()
     findings +=
       FolderCheck(
         folder: self.configuration.dataDirectory, look: folder, isFixed: self.isFixed,
@@ -67,6 +70,18 @@ struct DoctorProbe {
     }
     if case .success(let tags) = tags { findings += TagCheck(tags: tags).findings }
     return findings
+  }
+
+  private func checkTickets() async -> [Finding] {
+    guard !self.ticketStores.isEmpty else { return [] }
+    let tables = Set(self.configuration.ticket.tables.values).sorted { $0.name < $1.name }
+    var databases: [(place: String, inspection: Result<TicketInspection, IDError>)] = []
+    for store in self.ticketStores {
+      databases.append(
+        (store.location, await Self.result { () throws(IDError) in try await store.inspect(tables) }))
+      await store.close()
+    }
+    return TicketCheck(databases: databases).findings
   }
 
   private func judge(_ list: WorkerList, _ folder: FolderCheck.Look) -> [Finding] {

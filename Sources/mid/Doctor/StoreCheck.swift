@@ -55,7 +55,8 @@ struct StoreCheck {
     }
   }
 
-  private static func parts(_ text: String) -> (String, String) {
+  /// What was found, and what to do about it, of a warning's text.
+  static func parts(_ text: String) -> (String, String) {
     guard let mark = text.lastIndex(of: ";") else { return (text, "mend that") }
     return (String(text[..<mark]), text[text.index(after: mark)...].drop { $0 == " " }.description)
   }
