@@ -133,8 +133,9 @@ extension IDError {
 }
 
 extension StripeRow {
-  // Checks of what a caller names. They throw `invalidArgument`.
-
+  /// Checks that `token` is one of ``tokens``.
+  ///
+  /// - Throws: ``IDError/Code/invalidArgument`` otherwise.
   package static func check(token: Int64) throws(IDError) {
     guard self.tokens.contains(token) else {
       throw IDError(
@@ -142,10 +143,16 @@ extension StripeRow {
     }
   }
 
+  /// Checks that `step`, in ids, is 1 or more.
+  ///
+  /// - Throws: ``IDError/Code/invalidArgument`` otherwise.
   package static func check(step: Int64) throws(IDError) {
     guard step >= 1 else { throw IDError(.invalidArgument, "a step is at least 1, not \(step)") }
   }
 
+  /// Checks that a new tag's first id is 1 or more.
+  ///
+  /// - Throws: ``IDError/Code/invalidArgument`` otherwise.
   package static func check(first: Int64) throws(IDError) {
     guard first >= 1 else { throw IDError(.invalidArgument, "a tag's first id is at least 1, not \(first)") }
   }
