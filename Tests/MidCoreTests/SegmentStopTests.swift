@@ -61,4 +61,36 @@ struct SegmentStopTests {
     tag.call(1)
     #expect(tag.error(1)?.code == .unknownTag)
   }
+
+  @Test("knows where what it has given out ends, before and after it is closed")
+  func usedEnd() throws {
+    let tag = try SegmentHarness(step: 10)
+    var used: Int64? { tag.generator.snapshot.usedEnd }
+    tag.generator.prefetch()
+    tag.load(1, 10)
+    #expect(used == nil, "a range that nobody has taken from")
+    _ = tag.generator.take(upTo: 3)
+    #expect(used == 4)
+    _ = tag.generator.take(upTo: 7)
+    tag.load(21, 10)
+    #expect(used == 11, "the next range is not used by being there")
+    // More than the serving range has: out of the standby one.
+    tag.call(1, count: 12)
+    tag.load(41, 10)
+    #expect(tag.ids(1)?.last == 42)
+    #expect(used == 43)
+    #expect(tag.generator.close() == [IDRange(start: 43, count: 8)])
+    #expect(used == 43)
+  }
+
+  @Test("knows that nothing was given out of a range that served unused when it is closed")
+  func usedEndOfUnused() throws {
+    let tag = try SegmentHarness(step: 10)
+    tag.call(1, count: 10)
+    tag.load(1, 10)
+    tag.generator.prefetch()
+    tag.load(31, 10)
+    #expect(tag.generator.close() == [IDRange(start: 31, count: 10)])
+    #expect(tag.generator.snapshot.usedEnd == 11)
+  }
 }

@@ -106,6 +106,8 @@ public struct SegmentSnapshot: Sendable, Hashable {
   public var averageRate = 0.0
   /// Ids used since the start.
   public var used: Int64 = 0
+  /// The end of what was given out since the start: no id from here on was. Nil before the first.
+  public var usedEnd: Int64?
 
   /// After how many seconds the serving range is used up at the present rate; nil where nothing is used.
   public var servingSeconds: Double? { self.rate > 0 ? Double(self.servingLeft) / self.rate : nil }

@@ -69,6 +69,10 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   private var sizing: SegmentSizing
   /// How many ids have arrived and were not given back.
   private var received: Int64 = 0
+  /// The range published last, until it is used up.
+  private var serving: IDRange?
+  /// The end of what was given out before that range.
+  private var usedEnd: Int64?
 
   init(tag: Tag, step: Int64, stride: Int64, settings: SegmentSettings, highWater: Int64? = nil) {
     self.highWater = highWater
@@ -278,8 +282,16 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     // have had those ids.
     let isTrusted = if case .refusing = self.phase { false } else { true }
     self.phase = .stopped(reason)
+    self.usedEnd = self.usedEnd(servingLeft: rest?.count ?? 0)
+    self.serving = nil
     let tails = self.takeTails(rest)
     return (isTrusted ? tails : [], Action(answers: self.failAll(with: reason)))
+  }
+
+  /// The end of what was given out so far, where `servingLeft` ids are left in the serving range.
+  private func usedEnd(servingLeft: Int64) -> Int64? {
+    guard let serving = self.serving, servingLeft < serving.count else { return self.usedEnd }
+    return serving.end - servingLeft * self.stride
   }
 
   /// All that is cached, in ascending order, neighbours joined.
@@ -306,7 +318,8 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
       waitingIDs: self.waiters.idCount, isLoading: self.loadState != .idle, loads: self.loads,
       failures: self.failures, lastError: self.lastError, highWater: self.highWater, step: self.step,
       size: max(self.sizing.size, self.step), sizeReason: self.sizing.reason, sizeChanges: self.sizing.changes,
-      rate: self.sizing.rate(total: used, now: now), averageRate: self.sizing.average, used: used)
+      rate: self.sizing.rate(total: used, now: now), averageRate: self.sizing.average, used: used,
+      usedEnd: self.usedEnd(servingLeft: servingLeft))
   }
 }
 
@@ -360,11 +373,16 @@ extension SegmentStateMachine {
     }
     self.standby.removeFirst(used)
     self.standbyCount -= count
+    // The serving range was used up before.
+    self.serving = nil
+    self.usedEnd = ranges.last?.end ?? self.usedEnd
     return ranges
   }
 
   /// Moves the first standby range to serving, or says that there is nothing to serve.
   private mutating func publication() -> Publication? {
+    self.usedEnd = self.usedEnd(servingLeft: 0)
+    self.serving = self.standby.first?.rest
     guard let buffer = self.standby.first else {
       self.publishedMark = nil
       self.isLoadDue = true

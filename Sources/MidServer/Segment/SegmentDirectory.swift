@@ -235,8 +235,9 @@ package final class SegmentDirectory: Sendable {
 
   /// Stops for good. Calls that wait fail with ``IDError/Code/notReady``.
   ///
-  /// - Returns: what nobody will get, by tag: to be given back to the store, the last range first.
-  package func close() -> [(tag: Tag, rests: [IDRange])] {
+  /// - Returns: what nobody will get, by tag: to be given back to the store, the last range first. With it the end of what
+  ///   was given out, nil where nothing was.
+  package func close() -> [(tag: Tag, rests: [IDRange], usedEnd: Int64?)] {
     let (generators, waiting) = self.state.withLock { state in
       defer {
         state.isClosed = true
@@ -245,11 +246,9 @@ package final class SegmentDirectory: Sendable {
       return (Array(state.generators.values), Array(state.waiting.values))
     }
     for entry in waiting { entry.completion(.failure(Self.stopping)) }
-    var rests = generators.map { ($0.tag, $0.close()) }
-    if !generators.contains(where: { $0 === self.defaultGenerator }) {
-      rests.append((.default, self.defaultGenerator.close()))
-    }
-    return rests.filter { !$0.1.isEmpty }
+    var all = generators
+    if !all.contains(where: { $0 === self.defaultGenerator }) { all.append(self.defaultGenerator) }
+    return all.map { ($0.tag, $0.close(), $0.snapshot.usedEnd) }.filter { !$0.1.isEmpty }
   }
 
   /// Measures how fast the ids of all tags in use are used, so that enough is at hand. Call it every few seconds.

@@ -127,7 +127,9 @@ package final class SegmentService: Service {
         ])
       await self.remember(range, of: load.tag, highWater: generator.snapshot.highWater)
       if let surplus = generator.loaded(range) {
-        await self.giveBack([surplus], of: load.tag)
+        let ends = [generator.snapshot.highWater, self.directory.cached(load.tag)?.snapshot.highWater]
+        await self.giveBack(
+          [surplus], of: load.tag, kept: ends.compactMap { $0 }.max() ?? self.marks?.found[load.tag] ?? 1)
       } else if let error = generator.snapshot.lastError, error.code == .wentBackwards {
         self.logger.error("table went backwards", metadata: ["tag": "\(load.tag)", "error": "\(error)"])
       }
@@ -178,25 +180,29 @@ package final class SegmentService: Service {
 
   /// Returns what is left of the buffers. What can't be returned is not used: ids are skipped, never repeated.
   private func giveBack() async {
-    for (tag, rests) in self.directory.close() { await self.giveBack(rests, of: tag) }
+    for (tag, rests, usedEnd) in self.directory.close() {
+      await self.giveBack(rests, of: tag, kept: usedEnd ?? self.marks?.found[tag] ?? 1)
+    }
   }
 
   /// Gives ranges back, the last one first, until the store takes one no longer.
-  private func giveBack(_ rests: [IDRange], of tag: Tag) async {
-    var start: Int64?
-    for rest in rests.reversed() {
-      // Before: a mark that is too low misses something once, one that is too high refuses what is right.
-      guard await self.note(rest.start, of: tag) else { return }
+  ///
+  /// What the folder remembers goes down with each, and before it: a mark that is too low misses something once, one that
+  /// is too high refuses what is right. Other nodes may put the row back further, down to what this one keeps.
+  ///
+  /// - Parameter kept: the end of what this node has received of the tag and does not give back.
+  private func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async {
+    for (index, rest) in rests.enumerated().reversed() {
+      guard await self.note(index > 0 ? rests[index - 1].end : kept, of: tag) else { return }
       do throws(IDError) {
         let isBack = try await self.store.giveBack(rest, of: tag)
         self.logger.info(
           isBack ? "unused ids given back" : "unused ids skipped",
           metadata: ["tag": "\(tag)", "first": "\(rest.start)", "count": "\(rest.count)"])
         guard isBack else {
-          _ = await self.note(start ?? rest.end, of: tag)
+          _ = await self.note(max(rest.end, kept), of: tag)
           return
         }
-        start = rest.start
       } catch {
         // Nobody knows whether the row was put back: the lower mark stays.
         self.logger.warning("unused ids skipped", metadata: ["tag": "\(tag)", "error": "\(error)"])

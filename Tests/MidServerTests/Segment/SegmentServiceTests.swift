@@ -166,6 +166,41 @@ struct SegmentServiceTests {
     }
   }
 
+  @Test func `what other nodes give back after this one is no table that went backwards`() async throws {
+    let folder = try TemporaryFolder()
+    let others = Mutex<IDRange?>(nil)
+    try await self.live(folder: folder) { service in
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == 1)
+      let range = try await self.memory.allocate(5, for: .default)
+      others.withLock { $0 = range }
+      // A tenth is used: the standby range comes, and lies past the other node's.
+      #expect(try await generator.batch(of: 1000).first?.start == 2)
+      await self.log.wait(for: "buffer filled", count: 2)
+    }
+    // The standby range went back, the rest below the other node's did not.
+    #expect(try await self.maxID() == MemoryStore.defaultStep + 5)
+    #expect(try Self.marks(in: folder) == [.default: MemoryStore.defaultStep + 1])
+    let range = try #require(others.withLock { $0 })
+    #expect(try await self.memory.giveBack(range, of: .default))
+    try await self.live(folder: folder) { service in
+      let generator = try await self.generator(service)
+      #expect(try await generator.nextID() == MemoryStore.defaultStep + 1)
+    }
+  }
+
+  @Test func `a range of which nothing was used leaves no mark when it goes back`() async throws {
+    let folder = try TemporaryFolder()
+    try await self.live(folder: folder) { service in
+      _ = try await self.memory.allocate(7, for: .default)
+      let generator = try await self.generator(service)
+      generator.prefetch()
+      await self.log.wait(for: "buffer filled")
+    }
+    #expect(try await self.maxID() == 7)
+    #expect(try Self.marks(in: folder) == [.default: 1])
+  }
+
   @Test func `a list that can't be read is read again`() async throws {
     self.faulty.failNext(1)
     try await self.live { service in
