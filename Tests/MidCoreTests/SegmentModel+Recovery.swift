@@ -1,0 +1,49 @@
+import MidCore
+import MidTestKit
+
+/// The end of a schedule: all is put right, and all serve.
+extension SegmentModel {
+  mutating func recover() throws {
+    for database in self.databases.indices { self.databases[database].isAway = false }
+    while !self.tools.isEmpty { self.work(0, isFaulty: false) }
+    self.orphans = []
+    for tag in 0..<self.tags where self.isClosedSomewhere(tag) {
+      self.start(tag, old: self.layouts[tag], new: self.layouts[tag])
+      while !self.tools.isEmpty { self.work(0, isFaulty: false) }
+    }
+    for index in self.nodes.indices { try self.finish(index) }
+    try self.mend()
+    for index in self.nodes.indices {
+      try self.list(index, isConfirmed: true)
+      try self.finish(index)
+      for tag in 0..<self.tags { try self.expectService(of: index, tag) }
+    }
+  }
+
+  private func isClosedSomewhere(_ tag: Int) -> Bool {
+    self.layouts[tag].contains { self.databases[$0].rows[tag].map { $0.token != nil } ?? true }
+  }
+
+  /// Lets all that is under way come to its end.
+  private mutating func finish(_ index: Int) throws {
+    for _ in 0..<2000 {
+      let node = self.nodes[index]
+      if node.loads.isEmpty && node.returns.isEmpty && !node.isStopping { return }
+      self.carryOut(index)
+      try self.deliver(index)
+      self.settle()
+      self.pass(1)
+    }
+  }
+
+  private mutating func expectService(of index: Int, _ tag: Int) throws {
+    guard let generator = self.nodes[index].generators[tag] else {
+      self.violations.insert(.stuck(node: index, tag: tag))
+      return
+    }
+    let before = self.nodes[index].last[tag]
+    self.enqueue(1, tag, generator, index, patience: 100_000)
+    try self.finish(index)
+    if self.nodes[index].last[tag] == before { self.violations.insert(.stuck(node: index, tag: tag)) }
+  }
+}

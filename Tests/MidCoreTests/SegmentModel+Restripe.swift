@@ -1,0 +1,134 @@
+import MidCore
+import MidTestKit
+
+/// The tools that restripe tags.
+extension SegmentModel {
+  struct Tool {
+    let tag: Int
+    /// The model's databases by their place in the tool's list.
+    let databases: [Int]
+    let new: [Int]
+    var machine: RestripeStateMachine
+    var flight: Flight?
+    /// What the look has shown, for the sabotage.
+    var shown: [Int64] = []
+  }
+
+  /// Starts a tool, at most two at a time, the second one over the same databases and tag as the first.
+  mutating func startTool() {
+    guard self.databases.count > 1, self.tools.count < 2 else { return }
+    guard let first = self.tools.first else {
+      let tag = self.random.below(self.tags)
+      return self.start(tag, old: self.layouts[tag], new: self.someDatabases())
+    }
+    if self.sabotage == .otherDatabases {
+      return self.start(first.tag, old: self.layouts[first.tag], new: self.someDatabases())
+    }
+    var new = self.random.below(2) == 0 ? first.new : first.databases
+    new.shuffle(using: &self.random)
+    let old = self.layouts[first.tag]
+    if Set(old + new) == Set(first.databases) { self.start(first.tag, old: old, new: new) }
+  }
+
+  mutating func start(_ tag: Int, old: [Int], new: [Int]) {
+    let databases = Set(old + new).sorted()
+    func places(_ layout: [Int]) -> [Int] { layout.compactMap { databases.firstIndex(of: $0) } }
+    do throws(IDError) {
+      let machine = try RestripeStateMachine(
+        tag: .default, databases: databases.map { "\($0)" }, old: places(old), new: places(new), token: self.nextToken)
+      self.nextToken += 1
+      self.tools.append(Tool(tag: tag, databases: databases, new: new, machine: machine))
+    } catch { preconditionFailure("\(error)") }
+  }
+
+  /// One step of a tool: it sends, the database carries out, it hears, or it crashes.
+  mutating func work() {
+    guard !self.tools.isEmpty else { return }
+    let index = self.random.below(self.tools.count)
+    if self.random.below(40) == 0 {
+      self.counts.crashedTools += 1
+      let tool = self.tools.remove(at: index)
+      if let flight = tool.flight, flight.answer == nil { self.orphans.append((flight.database, flight.request)) }
+      return
+    }
+    self.work(index, isFaulty: true)
+  }
+
+  mutating func work(_ index: Int, isFaulty: Bool) {
+    if let flight = self.tools[index].flight { return self.goOn(flight, index, isFaulty: isFaulty) }
+    let tool = self.tools[index]
+    switch tool.machine.next() {
+    case .read(let place): self.read(tool.databases[place], index)
+    case .close(let place, let step):
+      let request = Request.close(tag: tool.tag, token: tool.machine.token, step: step)
+      if self.sabotage == .opensEarly && place == tool.databases.count - 1 {
+        self.tools[index].machine.closed(.success(()))
+      } else {
+        self.tools[index].flight = Flight(database: tool.databases[place], request: request)
+      }
+    case .open(let place, let residue, let lastID, let step):
+      let request = Request.open(
+        tag: tool.tag, token: tool.machine.token, residue: residue, lastID: lastID, step: step,
+        layout: tool.new)
+      self.tools[index].flight = Flight(database: tool.databases[place], request: request)
+    case .done:
+      self.counts.restripes += 1
+      self.tools.remove(at: index)
+    case .failed(let error):
+      if error.message.contains("another restripe") { self.counts.overtaken += 1 }
+      self.tools.remove(at: index)
+    }
+  }
+
+  private mutating func read(_ database: Int, _ index: Int) {
+    let tool = self.tools[index]
+    guard !self.databases[database].isAway else { return self.tools[index].machine.read(.failure(Self.away)) }
+    var row = self.databases[database].rows[tool.tag].map { row in
+      StripeRow(
+        state: row.token.map { .closed(token: $0) } ?? .open(row.record.residue), lastID: row.record.lastID,
+        step: row.record.step)
+    }
+    self.tools[index].shown.append(row?.lastID ?? 0)
+    // The second time round, once all are closed.
+    let place = tool.shown.count - tool.databases.count
+    if place >= 0 {
+      if self.sabotage == .readsEarly { row?.lastID = tool.shown[place] }
+      if self.sabotage == .opensEarly && place == tool.databases.count - 1 {
+        row = StripeRow(state: .closed(token: tool.machine.token), lastID: row?.lastID ?? 0, step: row?.step ?? 1)
+      }
+    }
+    self.tools[index].machine.read(.success(row))
+  }
+
+  private mutating func goOn(_ flight: Flight, _ index: Int, isFaulty: Bool) {
+    guard let answer = flight.answer else {
+      let isAway = self.databases[flight.database].isAway
+      if isAway || (isFaulty && self.random.below(30) == 0) {
+        if self.random.below(2) == 0 { self.orphans.append((flight.database, flight.request)) }
+        return self.hear(.failed(Self.away), flight, index)
+      }
+      let answer = self.serve(flight.request, flight.database)
+      self.tools[index].flight?.answer = answer
+      return
+    }
+    let isHeard = !isFaulty || self.random.below(30) > 0
+    self.hear(isHeard ? answer : .failed(Self.away), flight, index)
+  }
+
+  private mutating func hear(_ answer: Answer, _ flight: Flight, _ index: Int) {
+    self.tools[index].flight = nil
+    let result: Result<Bool, IDError> =
+      switch answer {
+      case .done(let isDone): .success(isDone)
+      case .failed(let error): .failure(error)
+      case .range, .mismatch: preconditionFailure("a tool loads nothing")
+      }
+    if case .close = flight.request {
+      self.tools[index].machine.closed(result.map { _ in })
+    } else if self.sabotage == .opensEarly, case .success = result {
+      self.tools[index].machine.opened(.success(true))
+    } else {
+      self.tools[index].machine.opened(result)
+    }
+  }
+}
