@@ -84,6 +84,18 @@ def test_three_galera_nodes_that_all_take_writes_give_distinct_ids_also_when_one
     print(f"{len(everything)} ids, {taken_back} statements taken back by the cluster")
 
 
+@needs_galera
+def test_a_database_node_that_comes_back_has_what_it_missed(galera):
+    one, two, three = galera.nodes
+    one.query("CREATE TABLE told (number INT PRIMARY KEY)")
+    for node, empty, how in ((three, False, "IST"), (two, True, "SST")):
+        node.kill()
+        one.query(f"INSERT INTO told VALUES ({node.number})")
+        assert node.start(empty=empty) == how
+        assert [str(node.number)] in node.query("SELECT number FROM told")
+    assert two.query("SELECT number FROM told ORDER BY number") == [["2"], ["3"]]
+
+
 @pytest.fixture
 def replicated(tmp_path, monkeypatch):
     """A primary and a replica that acknowledges, semi-synchronously."""

@@ -90,7 +90,7 @@ def test_a_short_run_on_a_cluster_whose_database_nodes_die_passes(scale):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     lines = dict(
-        re.findall(r"(?m)^(ids|distinct|positive|in order|in rows|cluster|events|result) +(.*)$", result.stdout)
+        re.findall(r"(?m)^(ids|distinct|positive|in order|in rows|events|result) +(.*)$", result.stdout)
     )
     assert int(lines["ids"].split()[0].replace(",", "")) >= least
     assert lines["distinct"] == lines["positive"] == "yes"

@@ -179,8 +179,8 @@ def _check_snowflake():
         return _planted([Collected("node 1"), Collected("node 2")], replies)
 
     base = 1 << 40
-    good = made((0, 0, (base, 1000)), (1, 1, (base + 1000, 1000)), (0, 1, (base + 2000, 1)), (1, 2, (base + 2001, 5)))
-    assert (good.ids, good.repeated, good.not_positive, good.disordered) == (2006, 0, 0, 0), good
+    good = made((0, 0, (base, 1000)), (1, 1, (base + 1000, 1000)), (0, 1, (base + 2000, 6)), (1, 2, (base + 2006, 5)))
+    assert (good.ids, good.repeated, good.not_positive, good.disordered) == (2011, 0, 0, 0), good
     twice = made((0, 0, (base, 1000)), (1, 0.1, (base + 999, 1000)))
     assert (twice.ids, twice.repeated, twice.disordered) == (2000, 1, 0), twice
     inside = made((0, 0, (base, 1000)), (1, 0.1, (base + 10, 1)), (0, 1, (base + 2000, 1)))

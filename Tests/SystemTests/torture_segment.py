@@ -108,11 +108,15 @@ class SegmentTorture(Torture):
         try:
             return {tag: int(top) for tag, top in database.query("SELECT biz_tag, max_id FROM id_segments")}
         except AssertionError:
-            # The table isn't there yet.
+            # The table isn't there yet, or the database node is gone.
             return {}
 
     def finish(self):
-        self.chaos.note_taken_back(*self.galera.nodes)
+        for database in self.galera.nodes:
+            try:
+                self.chaos.note_taken_back(database)
+            except AssertionError as error:
+                self.chaos.problem(f"{database.name} does not answer in the end: {error}")
         # What the last clean stops gave back reaches the other database nodes a moment later.
         deadline = time.monotonic() + 10
         while True:
@@ -140,12 +144,11 @@ class SegmentTorture(Torture):
         if kills >= 10 and chaos.taken_back == 0:
             chaos.problem("the cluster took no statement back: the nodes never met at a row")
         skipped = sum(rows.get(tag, 0) for tag in TAGS) - verdict.ids
+        stops = sum(self.stops_without(node) for node in self.nodes)
         return [
             ("in rows", f"{said(len(past), 'tags with ids past their row')}; {skipped:,} numbers were skipped"),
-            (
-                "cluster",
-                f"{chaos.taken_back:,} statements taken back; {without:,} ids while the node's own database node was away",
-            ),
+            ("cluster", f"{chaos.taken_back:,} statements taken back"),
+            ("away", f"{without:,} ids and {stops} clean stops while the node's own database node was away"),
         ]
 
     def order_text(self, verdict):
@@ -159,6 +162,12 @@ class SegmentTorture(Torture):
             calls = {call for call, end in enumerate(each.ends) if any(begin < end < back for begin, back in away)}
             ids += sum(count for count, call in zip(each.counts, each.calls) if call in calls)
         return len(away), ids
+
+    def stops_without(self, node):
+        """How often the node was told to stop while its database node was away."""
+        away = self.chaos.away[node.database.name]
+        stops = [begin for begin, _, who, what in self.chaos.events if who == node.name and what.startswith("SIGTERM")]
+        return sum(1 for stop in stops if any(begin < stop < back for begin, back in away))
 
     def cell(self, node):
         times, ids = self.served_without(node)
@@ -180,9 +189,9 @@ class SegmentChaos(Chaos):
         # How many statements the cluster has taken back, as far as they were noted.
         self.taken_back = 0
 
-    def note_taken_back(self, *databases):
-        """Adds what they have counted since their start, which is forgotten when they end."""
-        self.taken_back += sum(each.taken_back for each in databases)
+    def note_taken_back(self, database):
+        """Adds what it has counted since its start, which is forgotten when it ends."""
+        self.taken_back += database.taken_back
 
     def _prepare(self, node, random):
         return f", {node.draw_settings(random)}"
