@@ -118,33 +118,23 @@ public protocol WorkerStore: Sendable {
 }
 
 /// A store of both kinds, as every backend is, with what its start and end need.
-public protocol IDStore: SegmentStore, WorkerStore {
+public protocol IDStore: SegmentStore, WorkerStore, OpenableStore {
   /// What the store is, for logs and metrics: `sqlite`, `mysql`, `memory`.
   var kind: String { get }
-  /// Where the store is, for logs: a path or host, port and database. Holds no secret.
-  var location: String { get }
   /// Whether several machines can share it.
   var isShared: Bool { get }
 
-  /// What an operator should know of the store's set-up, found by ``prepare()`` and ``inspect()``: commits that a power
-  /// cut could take back.
-  var durabilityWarnings: [String] { get }
-
-  /// Connects, checks, and creates the tables that are missing. May be called again after a failure.
-  func prepare() async throws(IDError)
   /// Connects and checks like ``prepare()``, and creates and changes nothing: for a look from outside, before or beside
   /// the servers. Once it has returned an empty list, ``SegmentStore/tags()`` and ``WorkerStore/workers()`` can be called.
   ///
   /// - Returns: What ``prepare()`` would create, for people: `the table mid_workers`.
-  /// - Throws: The same as ``prepare()``.
+  /// - Throws: The same as ``OpenableStore/prepare()``.
   func inspect() async throws(IDError) -> [String]
   /// Asks whether commits wait for a replica to have them: without it, a failover takes back what was committed last, and
   /// ids repeat. A server may stop waiting by itself, without a word, once its replicas are too slow.
   ///
   /// - Returns: `nil` where the store knows nothing of the kind.
   func semiSync() async throws(IDError) -> Bool?
-  /// Closes connections and files. Calls after this fail with ``IDError/Code/storeUnavailable``.
-  func close() async
 }
 
 extension IDStore {

@@ -1,0 +1,82 @@
+/// Segments whose tags are shared out over several databases: each lives in one, its home by ``ShardHomes``.
+///
+/// A database that is down takes its own tags with it and no others. Its tags are not unknown for that: what it said last
+/// of them stands, and a name that it might have is ``IDError/Code/storeUnavailable``, not
+/// ``IDError/Code/unknownTag``. A row of a tag in another database than its home is not looked at.
+public final class ShardedStore: CompositeStore {
+  /// The databases.
+  public let databases: SegmentDatabases
+  /// Where tags live.
+  public let homes: ShardHomes
+
+  /// Creates a store over databases that are not open yet, named as `homes` has them and in that order.
+  public init(_ databases: SegmentDatabases, homes: ShardHomes) {
+    self.databases = databases
+    self.homes = homes
+  }
+
+  /// Nothing is left out for good.
+  public func confirm() {}
+
+  public func isAway(_ tag: Tag) -> Bool {
+    let state = self.databases.state
+    return !state[self.homes.home(of: tag)].isUp && state.contains(where: \.isUp)
+  }
+
+  public func allocate(_ claim: SegmentClaim, for tag: Tag) async throws(IDError) -> IDRange {
+    try await self.atHome(of: tag) { store throws(IDError) in try await store.allocate(claim, for: tag) }
+  }
+
+  public func giveBack(_ rest: IDRange, of tag: Tag) async throws(IDError) -> Bool {
+    try await self.atHome(of: tag) { store throws(IDError) in try await store.giveBack(rest, of: tag) }
+  }
+
+  /// The tags that live where their row is. Of a database that does not answer, those that it had when it was read last.
+  public func tags() async throws(IDError) -> [TagRecord] {
+    try await self.databases.readLists()
+    return self.databases.state.enumerated().flatMap { index, member in
+      (member.list ?? []).filter { self.homes.home(of: $0.tag) == index }
+    }
+  }
+
+  /// Why `tag` is in no list: unknown where its home was read and answers, out of reach where not.
+  public func absence(of tag: Tag) -> IDError {
+    let home = self.homes.home(of: tag)
+    let member = self.databases.state[home]
+    guard member.list == nil || !member.isUp else { return .unknown(tag) }
+    return IDError(
+      .storeUnavailable,
+      "tag \(tag) is in the database \(self.databases.names[home]) if anywhere, which does not answer: "
+        + (member.error?.message ?? "it was not read yet"))
+  }
+
+  public func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord {
+    try await self.atHome(of: tag) { store throws(IDError) in
+      try await store.createTag(tag, step: step, first: first)
+    }
+  }
+
+  public func updateTag(_ tag: Tag, step: Int64?, next: Int64?) async throws(IDError) -> TagRecord {
+    try await self.atHome(of: tag) { store throws(IDError) in try await store.updateTag(tag, step: step, next: next) }
+  }
+
+  /// Asks the home, and notes whether it answers.
+  private func atHome<Value: Sendable>(
+    of tag: Tag, _ body: (any SegmentDatabaseStore) async throws(IDError) -> Value
+  ) async throws(IDError) -> Value {
+    let home = self.homes.home(of: tag)
+    guard self.databases.state[home].isOpen else { throw self.absence(of: tag) }
+    do throws(IDError) {
+      let value = try await body(self.databases.all[home].store)
+      self.databases.answered(home)
+      return value
+    } catch {
+      switch error.code {
+      case .storeUnavailable where error != .restriped(tag): self.databases.failed(home, error)
+      case .storeRejected: break
+      default: self.databases.answered(home)
+      }
+      throw IDError(error.code, "\(self.databases.names[home]): \(error.message)")
+    }
+  }
+}

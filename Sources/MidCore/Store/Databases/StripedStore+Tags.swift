@@ -1,0 +1,118 @@
+/// Changes of tags, for which all databases have to answer.
+extension StripedStore {
+  /// Creates the tag in every database, with the remainder of its place in the list. Where an earlier try came only half
+  /// way, the missing rows are made, above all that the others have given out.
+  ///
+  /// - Throws: ``IDError/Code/tagExists`` where every database has it, ``IDError/Code/storeRejected`` where the rows that
+  ///   are there belong to another list of databases; nothing was created then.
+  public func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord {
+    let residues = try self.residues()
+    let rows = try await self.readRows(of: tag)
+    for (database, row) in rows.enumerated() {
+      guard let row, row.state != .open(residues[database]) else { continue }
+      throw IDError(
+        .storeRejected,
+        "tag \(tag) stands in \(self.databases.names[database]) for another list of databases, or is being restriped: "
+          + "use `mid tag restripe`")
+    }
+    guard rows.contains(where: { $0 == nil }) else {
+      throw IDError(.tagExists, "tag \(tag) is there already, in all \(rows.count) databases")
+    }
+    let highest = rows.compactMap { $0?.lastID }.max() ?? 0
+    let start = highest >= first ? highest + 1 : first
+    var record: TagRecord?
+    for (database, row) in rows.enumerated() where row == nil {
+      let created = try await self.named(database) { store throws(IDError) in
+        try await store.createStripe(tag, residue: residues[database], step: step, first: start)
+      }
+      // The tag's first id is the smallest of all.
+      if (record?.next ?? .max) > (created.next ?? .max) { record = created }
+    }
+    guard let record else { throw IDError(.tagExists, "tag \(tag) is there already") }
+    return record
+  }
+
+  /// Changes the tag's step in every database, and moves every row that stands lower forward to `next`.
+  ///
+  /// - Throws: ``IDError/Code/unknownTag``, or ``IDError/Code/wentBackwards`` where some row has given out `next` already.
+  public func updateTag(_ tag: Tag, step: Int64?, next: Int64?) async throws(IDError) -> TagRecord {
+    let rows = try await self.readRows(of: tag)
+    let present = rows.compactMap { $0 }
+    guard !present.isEmpty else { throw .unknown(tag) }
+    guard present.allSatisfy({ if case .open = $0.state { true } else { false } }) else { throw .restriped(tag) }
+    if let next, let highest = present.map(\.lastID).max(), highest >= next {
+      throw IDError(.wentBackwards, "tag \(tag) has given out ids up to \(highest): its next id can't become \(next)")
+    }
+    return try await self.update(tag, step: step) { _ in next }
+  }
+
+  /// Moves every row of the tag that stands lower past `last`, for databases that lost commits.
+  ///
+  /// - Returns: The rows together, and whether one was moved.
+  /// - Throws: ``IDError/Code/unknownTag``, or that a row is closed.
+  public func advanceTag(_ tag: Tag, past last: Int64) async throws(IDError) -> (record: TagRecord, isMoved: Bool) {
+    let rows = try await self.readRows(of: tag)
+    guard rows.contains(where: { $0 != nil }) else { throw .unknown(tag) }
+    let isLow = rows.map { ($0?.lastID ?? .max) < last }
+    let record = try await self.update(tag, step: nil) { isLow[$0] ? last + 1 : nil }
+    return (record, isLow.contains(true))
+  }
+
+  /// Carries a change out in every database that has the tag.
+  private func update(
+    _ tag: Tag, step: Int64?, _ next: (Int) -> Int64?
+  ) async throws(IDError) -> TagRecord {
+    var lists: [[TagRecord]?] = []
+    for database in self.databases.all.indices {
+      let goal = next(database)
+      lists.append(
+        try await self.named(database) { store throws(IDError) in
+          do throws(IDError) {
+            return [try await store.updateTag(tag, step: step, next: goal)]
+          } catch {
+            switch error.code {
+            // A node has moved it further this very moment.
+            case .wentBackwards: return [try await store.updateTag(tag, step: step, next: nil)]
+            // It was never created here: the others serve the tag.
+            case .unknownTag: return nil
+            default: throw error
+            }
+          }
+        })
+    }
+    guard let record = StripeLists(lists).records.first else { throw .unknown(tag) }
+    return record
+  }
+
+  /// The remainders by the places in the list.
+  private func residues() throws(IDError) -> [TableDialect.Residue] {
+    let count = self.databases.count
+    return try self.databases.all.indices.map { index throws(IDError) in
+      guard let residue = TableDialect.Residue(delta: Int64(count), remainder: Int64(index)) else {
+        throw IDError(.invalidArgument, "\(count) databases can't share a tag")
+      }
+      return residue
+    }
+  }
+
+  /// The tag's rows, in the order of the databases.
+  ///
+  /// - Throws: Where one does not answer.
+  public func readRows(of tag: Tag) async throws(IDError) -> [StripeRow?] {
+    var rows: [StripeRow?] = []
+    for database in self.databases.all.indices {
+      rows.append(try await self.named(database) { store throws(IDError) in try await store.stripe(of: tag) })
+    }
+    return rows
+  }
+
+  private func named<Value: Sendable>(
+    _ database: Int, _ body: (any SegmentDatabaseStore) async throws(IDError) -> Value
+  ) async throws(IDError) -> Value {
+    do throws(IDError) {
+      return try await body(self.databases.all[database].store)
+    } catch {
+      throw IDError(error.code, "\(self.databases.names[database]): \(error.message)")
+    }
+  }
+}
