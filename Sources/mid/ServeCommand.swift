@@ -55,9 +55,13 @@ struct ServeCommand: AsyncParsableCommand {
       let tickets = try StoreOpener.ticketStores(
         of: configuration, beside: store, observer: ServerMetrics.storeObserver(registry, kind: "mysql"))
       let server = MidServer(
-        configuration: configuration, store: store, ticketStores: tickets, registry: registry, logger: logger)
+        configuration: configuration, store: store,
+        segmentSource: try StoreOpener.segmentSource(
+          of: configuration, observer: ServerMetrics.storeObserver(registry, kind: "segments")),
+        ticketStores: tickets, registry: registry, logger: logger)
       let tls = configuration.grpc.tls
-      try await server.run { self.announce($0, location, tls) }
+      let databases = configuration.databases.named
+      try await server.run { self.announce($0, location, databases, tls) }
     } catch let error as ConfigurationErrors {
       // Files that settings name, looked at only now.
       throw ServerOptions.broken(error.errors.map(\.description))
@@ -82,7 +86,9 @@ struct ServeCommand: AsyncParsableCommand {
     }
     let loops = ProcessInfo.processInfo.activeProcessorCount
     // The store, the files, the event loops' own, and those who scrape the metrics.
-    let kept = UInt64(configuration.store.connections + 4 * max(loops, configuration.grpc.eventLoops) + 64)
+    let kept = UInt64(
+      (configuration.databases.named.count + 1) * configuration.store.connections + 4
+        * max(loops, configuration.grpc.eventLoops) + 64)
     let files = UInt64(limit.rlim_cur)
     let most = Int(clamping: max(1, files > kept ? files - kept : 1))
     guard most < configuration.grpc.maxConnections else { return }
@@ -103,11 +109,13 @@ struct ServeCommand: AsyncParsableCommand {
 
   /// Says where the server listens, and what to try.
   private func announce(
-    _ addresses: MidServer.Addresses, _ location: StoreLocation, _ tls: ServerConfiguration.TLS
+    _ addresses: MidServer.Addresses, _ location: StoreLocation, _ databases: [ShardLocation],
+    _ tls: ServerConfiguration.TLS
   ) {
     var lines = ["mid \(MidVersion.current) serves", "  gRPC     \(addresses.grpc)\(tls.isOn ? " (TLS)" : "")"]
     if let metrics = addresses.metrics { lines.append("  metrics  http://\(metrics)/metrics") }
     lines.append("  store    \(location)")
+    lines += databases.map { "  segments \($0.name)" }
     lines.append("Try, in another terminal:")
     let server = addresses.grpc.port == 50_051 && addresses.grpc.isLoopback ? "" : " --server \(addresses.grpc)"
     lines.append("  \(CommandLine.arguments.first ?? "mid") next\(server)\(Self.clientFlags(tls))")

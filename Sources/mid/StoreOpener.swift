@@ -45,6 +45,15 @@ enum StoreOpener {
     timeout: Duration = .seconds(5),
     observer: Observer? = nil
   ) throws(IDError) -> any IDStore {
+    try Self.segmentDatabase(
+      at: location, table: table, password: password, connections: connections, timeout: timeout, observer: observer)
+  }
+
+  /// The same, for one of several databases of segments.
+  static func segmentDatabase(
+    at location: StoreLocation, table: TableDialect, password: String?, connections: Int?, timeout: Duration,
+    observer: Observer?
+  ) throws(IDError) -> any SegmentDatabaseStore {
     switch location {
     case .sqlite(let path): return SQLiteStore(path: path, table: table, busyTimeout: timeout, observer: observer)
     case .mysql(let url):
@@ -63,6 +72,34 @@ enum StoreOpener {
     configuration.readTimeout = timeout
     configuration.writeTimeout = timeout
     return configuration
+  }
+
+  /// Where segments come from: the databases of `segment.stripes` or `segment.shards`, not opened yet, or the store.
+  /// `MID_STORE_PASSWORD` is the password where a URL has none.
+  ///
+  /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where a URL's details are wrong.
+  static func segmentSource(
+    of configuration: ServerConfiguration, observer: Observer? = nil
+  ) throws(IDError) -> SegmentSource {
+    try Self.segmentSource(
+      configuration.databases, table: configuration.segmentDialect, password: configuration.store.password?.reveal(),
+      connections: configuration.store.connections, timeout: configuration.store.timeout, observer: observer)
+  }
+
+  /// The same from its parts.
+  static func segmentSource(
+    _ configured: ServerConfiguration.Databases, table: TableDialect, password: String?, connections: Int? = nil,
+    timeout: Duration = .seconds(5), observer: Observer? = nil
+  ) throws(IDError) -> SegmentSource {
+    var databases: [SegmentDatabases.Database] = []
+    for each in configured.named {
+      let store = try Self.segmentDatabase(
+        at: each.location, table: table, password: each.location.hasPassword ? nil : password, connections: connections,
+        timeout: timeout, observer: observer)
+      databases.append(SegmentDatabases.Database(name: each.name, store: store))
+    }
+    if !configured.stripes.isEmpty { return .stripes(databases) }
+    return configured.shards.isEmpty ? .store : .shards(databases, pins: configured.pins)
   }
 
   /// The databases of tickets: those of `ticket.databases`, the k-th of N counting in steps of N from k, or the store's

@@ -119,7 +119,8 @@ extension SegmentGenerator {
   }
 
   /// Takes note that the load under way has failed. Waiters stay until a load arrives or their deadline; those of an
-  /// unknown tag or a used-up number space fail at once.
+  /// unknown tag or a used-up number space fail at once, and so do those of a table that went backwards, of which nothing
+  /// more is loaded until an operator says that it is right.
   ///
   /// - Parameters:
   ///   - error: What the store said.
@@ -160,6 +161,12 @@ extension SegmentGenerator {
   /// are dropped.
   public func remove() {
     _ = self.stop(IDError(.unknownTag, "tag '\(self.tag)' was deleted"))
+  }
+
+  /// Stops for good, because another generator takes the tag over: waiters and later calls fail with
+  /// ``IDError/Code/notReady``. Cached ids are dropped.
+  public func supersede() {
+    _ = self.stop(IDError(.notReady, "the layout of tag '\(self.tag)' has changed, try again"))
   }
 
   /// The state as numbers. Takes the lock for a moment.

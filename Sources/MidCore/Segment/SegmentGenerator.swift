@@ -38,8 +38,8 @@ public final class SegmentGenerator: Sendable {
 
   /// Whose ids.
   public let tag: Tag
-  /// The distance between neighbouring ids.
-  @usableFromInline let stride: Int64
+  /// The distance between neighbouring ids, 1 or more.
+  public let stride: Int64
   /// The next id, or `limit` and above where the serving range is used up.
   @usableFromInline let nextValue = Atomic<Int64>(0)
   /// The end of the serving range.

@@ -232,6 +232,11 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     }
     self.failures += 1
     self.lastError = error
+    if error.code == .wentBackwards {
+      self.loadState = .idle
+      self.phase = .refusing(error)
+      return (nil, Action(answers: self.failAll(with: error)))
+    }
     if error.code == .unknownTag || error.code == .exhausted {
       self.finalAnswer = error
       self.loadState = .waitsForRetry
@@ -344,8 +349,7 @@ extension SegmentStateMachine {
     if range.isEmpty || range.stride != self.stride {
       let text =
         "the store answered \(range.count) ids \(range.stride) apart for tag '\(self.tag)', "
-        + "expected are ids \(self.stride) apart. A tag's delta must not change while a node runs, and that of 'default' "
-        + "has to be 1: mend the row, then restart this node"
+        + "expected are ids \(self.stride) apart: mend the row, then restart this node"
       return IDError(.storeRejected, text)
     }
     if range.end - range.stride < 1 {

@@ -28,7 +28,8 @@ extension ServerConfiguration {
     }
     self.snowflake.conflicts(add)
     self.grpc.tls.conflicts(add)
-    self.table.conflicts(add)
+    self.table.conflicts(isStriped: !self.databases.stripes.isEmpty, add)
+    self.databases.conflicts(table: self.table, add)
     return errors
   }
 }

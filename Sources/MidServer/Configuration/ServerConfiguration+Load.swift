@@ -87,6 +87,9 @@ extension ServerConfiguration {
         maxWait: try settings(Settings.segmentMaxWait), target: try settings(Settings.segmentTarget),
         maxLoad: try settings(Settings.segmentMaxLoad), outage: try settings(Settings.segmentOutage),
         tagRefresh: try settings(Settings.segmentTagRefresh)),
+      databases: Databases(
+        stripes: try settings(Settings.segmentStripes), shards: try settings(Settings.segmentShards),
+        pins: try settings(Settings.segmentPins), timeout: try settings(Settings.segmentDatabaseTimeout)),
       ticket: Ticket(
         databases: try settings(Settings.ticketDatabases), tables: try settings(Settings.ticketTables),
         timeout: try settings(Settings.ticketTimeout), batchMax: try settings(Settings.ticketBatchMax)),

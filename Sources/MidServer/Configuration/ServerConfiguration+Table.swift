@@ -25,8 +25,11 @@ extension ServerConfiguration {
     package var remainderColumn: String?
 
     /// What a store is to be told. Valid in a configuration that was loaded.
-    package var dialect: TableDialect {
-      var dialect = TableDialect(self.kind)
+    package var dialect: TableDialect { self.dialect(isStriped: false) }
+
+    /// The same; mid's own table is that of stripes where they are set.
+    package func dialect(isStriped: Bool) -> TableDialect {
+      var dialect = TableDialect(self.kind(isStriped: isStriped))
       if let name = self.name { dialect.table = name }
       if let column = self.tagColumn { dialect.tagColumn = column }
       if let column = self.maxColumn { dialect.maxColumn = column }
@@ -39,9 +42,11 @@ extension ServerConfiguration {
       return dialect
     }
 
+    private func kind(isStriped: Bool) -> TableDialect.Kind { isStriped && self.kind == .mid ? .stripe : self.kind }
+
     /// Tells of columns that tables of the dialect don't have, and of one that is named twice.
-    func conflicts(_ add: (any SettingDescription, String) -> Void) {
-      let own = TableDialect(self.kind)
+    func conflicts(isStriped: Bool = false, _ add: (any SettingDescription, String) -> Void) {
+      let own = TableDialect(self.kind(isStriped: isStriped))
       let special: [(any SettingDescription, isGiven: Bool, exists: Bool)] = [
         (Settings.tableVersionColumn, self.versionColumn != nil, own.versionColumn != nil),
         (Settings.tableBeginColumn, self.beginColumn != nil, own.beginColumn != nil),
@@ -53,7 +58,9 @@ extension ServerConfiguration {
         add(setting, "a table of the dialect \(self.kind.rawValue) has no such column; it is for tinyid")
       }
       guard misplaced.isEmpty else { return }
-      do throws(IDError) { try self.dialect.validate() } catch { add(Settings.tableDialect, error.message) }
+      do throws(IDError) { try self.dialect(isStriped: isStriped).validate() } catch {
+        add(Settings.tableDialect, error.message)
+      }
     }
 
     /// Reads the settings of the table alone, from a flag and the environment.

@@ -164,6 +164,8 @@ package struct ServerConfiguration: Sendable, Equatable {
   package var snowflake: Snowflake
   /// Segment ids.
   package var segment: Segment
+  /// Several databases of segments.
+  package var databases: Databases
   /// Tickets.
   package var ticket: Ticket
   /// `batch.max`.

@@ -164,6 +164,22 @@ package enum Settings {
   static let segmentTagRefresh = Setting(
     "segment.tag_refresh", .duration(.seconds(1)...(.seconds(3_600))), default: "60s",
     help: "How often the list of tags is read again.")
+  static let segmentStripes = Setting(
+    "segment.stripes", .stripes(2...16), default: "", isAllowedAsFlag: false,
+    help:
+      "Databases that each have all tags: the k-th of N, from 0, hands out ids whose remainder by N is k. Any but one may be down. Change the list by `mid tag restripe` alone. See docs/databases.md."
+  )
+  static let segmentShards = Setting(
+    "segment.shards", .shards(atMost: 16), default: "", isAllowedAsFlag: false,
+    help:
+      "Databases that tags are shared out over by their names: each tag lives in one. One that is down takes only its tags. See docs/databases.md."
+  )
+  static let segmentPins = Setting(
+    "segment.pins", .pins(atMost: 1_000), default: "",
+    help: "Which tags live in which database of segment.shards, whatever their names.")
+  static let segmentDatabaseTimeout = Setting(
+    "segment.database_timeout", .duration(.milliseconds(50)...(.seconds(60))), default: "500ms",
+    help: "How long one of several databases of segments may take before another is asked.")
   static let tableDialect = Setting(
     "segment.table.dialect", .tableKind, default: "mid", flag: "--table",
     help: "Whose table the tags stand in: what it is named, and which ids a row stands for. See docs/tables.md.")
@@ -245,7 +261,7 @@ package enum Settings {
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,
     segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTarget, segmentMaxLoad, segmentOutage,
-    segmentTagRefresh, batchMax,
+    segmentTagRefresh, segmentStripes, segmentShards, segmentPins, segmentDatabaseTimeout, batchMax,
     ticketDatabases, ticketTables, ticketTimeout, ticketBatchMax,
     tableDialect, tableName, tableTagColumn, tableMaxColumn, tableStepColumn, tableUpdatedColumn, tableVersionColumn,
     tableBeginColumn, tableDeltaColumn, tableRemainderColumn,

@@ -68,6 +68,11 @@ package enum MetricCatalogue {
     "mid_segment_loads_total", .counter, unit: .operations, labels: ["tag", "result"],
     "Loads of a segment from the store, by tag and result (ok, or the error's code).")
 
+  package static let segmentDatabaseUp = MetricFamily(
+    "mid_segment_database_up", .gauge, unit: .none, labels: ["database"],
+    "1 where a database of segment.stripes or segment.shards answered the last time it was asked, else 0; absent without."
+  )
+
   package static let storeDuration = MetricFamily(
     "mid_store_operation_duration_seconds", .histogram(buckets: storeBuckets), unit: .seconds,
     labels: ["store", "operation"], "Time of the store's operations, failed ones included.")
@@ -151,7 +156,7 @@ package enum MetricCatalogue {
   package static let all: [MetricFamily] = [
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
     calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
-    segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads,
+    segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads, segmentDatabaseUp,
     storeDuration, storeErrors, storeSemiSync, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,

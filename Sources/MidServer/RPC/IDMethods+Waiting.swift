@@ -61,7 +61,12 @@ extension IDMethods {
       case .success(let ranges):
         self.meter.issued(segment: ranges.total)
         waiting.succeed(ranges, Self.message(ranges, isBatch: waiting.count != nil))
-      case .failure(let error): waiting.fail(error)
+      case .failure(let error):
+        // Another generator may have taken the tag over, with ids that lie further apart: the call goes on there.
+        guard error.code == .notReady, let next = self.segments.cached(generator.tag), next !== generator else {
+          return waiting.fail(error)
+        }
+        self.wait(for: next, waiting)
       }
     }
     if case .waiting(let id) = result {

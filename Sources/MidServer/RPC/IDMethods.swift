@@ -100,7 +100,7 @@ package final class IDMethods: Sendable {
       case .failure(let error): return .failure(RPCStatus(error))
       }
     case .segment:
-      if fields.tag.isEmpty, let id = self.segments.defaultGenerator.next() {
+      if fields.tag.isEmpty, let id = self.segments.defaultGenerator?.next() {
         self.meter.issued(segment: 1)
         response.writeIDResponse(id)
         return .reply

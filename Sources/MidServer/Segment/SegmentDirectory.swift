@@ -51,11 +51,14 @@ package final class SegmentDirectory: Sendable {
   private let clock: any TimeSource
   private let onLoadNeeded: @Sendable (SegmentGenerator, SegmentLoad) -> Void
   private let onRefreshNeeded: @Sendable () -> Void
+  private let absence: @Sendable (Tag) -> IDError
+  private let isAway: @Sendable (Tag) -> Bool
   private let state: Mutex<State>
 
   /// The generator of the tag `default`, which most calls go to: there from the start, so that they need no look-up.
-  /// It has ids only once the list was read and holds the tag.
-  package let defaultGenerator: SegmentGenerator
+  /// It has ids only once the list was read and holds the tag. Nil where the distance between its ids is not known
+  /// beforehand, or may change: then it is looked up like any other.
+  package let defaultGenerator: SegmentGenerator?
 
   /// Creates a directory that knows nothing yet.
   ///
@@ -63,12 +66,18 @@ package final class SegmentDirectory: Sendable {
   ///   - settings: for the generators.
   ///   - maximumWaiting: how many calls may wait for the list, 1 or more.
   ///   - marks: the ends of what earlier runs of this node have received, by tag.
+  ///   - hasFixedStrides: whether ids of a tag are neighbours, now and always.
   ///   - clock: for the pause between two reads and the rate of use; only its monotonic side is read.
+  ///   - absence: says why a tag is in no list; see ``MidCore/SegmentStore/absence(of:)``.
+  ///   - isAway: whether a tag that has run dry is no reason to take calls from this node; see
+  ///     ``MidCore/CompositeStore/isAway(_:)``.
   ///   - onLoadNeeded: starts a load of a generator's. Called outside locks; must not block.
   ///   - onRefreshNeeded: starts a read of the list. Called outside locks; must not block.
   /// - Throws: ``IDError/Code/invalidArgument`` for settings out of their bounds.
   package init(
-    settings: SegmentSettings, maximumWaiting: Int, marks: [Tag: Int64] = [:], clock: any TimeSource,
+    settings: SegmentSettings, maximumWaiting: Int, marks: [Tag: Int64] = [:], hasFixedStrides: Bool = true,
+    clock: any TimeSource, absence: @escaping @Sendable (Tag) -> IDError = SegmentDirectory.unknown,
+    isAway: @escaping @Sendable (Tag) -> Bool = { _ in false },
     onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void,
     onRefreshNeeded: @escaping @Sendable () -> Void
   ) throws(IDError) {
@@ -77,16 +86,20 @@ package final class SegmentDirectory: Sendable {
     self.clock = clock
     self.onLoadNeeded = onLoadNeeded
     self.onRefreshNeeded = onRefreshNeeded
+    self.absence = absence
+    self.isAway = isAway
     self.state = Mutex(State(marks: marks))
-    self.defaultGenerator = try Self.makeGenerator(
+    // Also where it is not kept: wrong settings are found here.
+    let generator = try Self.makeGenerator(
       .default, step: 1, settings: settings, highWater: marks[.default], clock: clock, onLoadNeeded: onLoadNeeded)
+    self.defaultGenerator = hasFixedStrides ? generator : nil
   }
 
   /// Whether segments can be served: the list has been read, and no tag in use has run dry while its loads fail.
   package var isReady: Bool {
     guard self.state.withLock({ $0.isRead && !$0.isClosed }) else { return false }
-    return !self.snapshots.contains { _, snapshot in
-      snapshot.failures > 0 && snapshot.servingLeft == 0 && snapshot.standbyLeft == 0
+    return !self.snapshots.contains { tag, snapshot in
+      snapshot.failures > 0 && snapshot.servingLeft == 0 && snapshot.standbyLeft == 0 && !self.isAway(tag)
     }
   }
 
@@ -105,7 +118,9 @@ package final class SegmentDirectory: Sendable {
       if let generator = self.find(tag, &state) { return (.found(generator), false) }
       if state.isClosed { return (.failed(Self.stopping), false) }
       let mustRefresh = !state.isRefreshing && self.mayRefresh(state, now: now)
-      guard state.isRefreshing || mustRefresh || !state.isRead else { return (.failed(Self.unknown(tag)), false) }
+      guard state.isRefreshing || mustRefresh || !state.isRead else {
+        return (.failed(self.missing(tag, state)), false)
+      }
       guard state.waiting.count < self.maximumWaiting else {
         return (.failed(IDError(.overloaded, "\(self.maximumWaiting) calls wait for the tag list already")), false)
       }
@@ -180,6 +195,7 @@ package final class SegmentDirectory: Sendable {
   package func refreshed(_ records: [TagRecord]) {
     var answers: [(Completion, Result<SegmentGenerator, IDError>)] = []
     var removed: [SegmentGenerator] = []
+    var superseded: [(old: SegmentGenerator, new: SegmentGenerator?)] = []
     let mustReload = self.state.withLock { state in
       let isConfirmed = state.isConfirming
       state.isConfirming = false
@@ -189,6 +205,12 @@ package final class SegmentDirectory: Sendable {
       state.lastError = nil
       for (tag, generator) in state.generators {
         if let record = state.known[tag] {
+          if !record.isClosed, record.stride != generator.stride, generator !== self.defaultGenerator {
+            state.marks[tag] = generator.snapshot.highWater ?? state.marks[tag]
+            state.generators[tag] = nil
+            superseded.append((generator, self.find(tag, &state)))
+            continue
+          }
           generator.update(step: record.step, next: record.next ?? .max, isConfirmed: isConfirmed)
         } else {
           removed.append(generator)
@@ -198,7 +220,7 @@ package final class SegmentDirectory: Sendable {
       }
       for entry in state.waiting.values {
         let result: Result<SegmentGenerator, IDError> =
-          self.find(entry.tag, &state).map { .success($0) } ?? .failure(Self.unknown(entry.tag))
+          self.find(entry.tag, &state).map { .success($0) } ?? .failure(self.missing(entry.tag, state))
         answers.append((entry.completion, result))
       }
       state.waiting = [:]
@@ -209,8 +231,39 @@ package final class SegmentDirectory: Sendable {
     }
     if mustReload { self.onRefreshNeeded() }
     // The default tag's generator is there for good: it gives out what it has, and loads no more until the tag is back.
+    for (old, _) in superseded { old.supersede() }
     for generator in removed where generator !== self.defaultGenerator { generator.remove() }
     for (completion, result) in answers { completion(result) }
+  }
+
+  /// A load of `old`'s has brought ids that lie further apart, or closer, than before: its tag was restriped. A new
+  /// generator begins with them, and what the old one had is not used any more.
+  ///
+  /// - Returns: `range` itself where nobody will get it, to be given back to the store.
+  package func adopt(_ range: IDRange, of old: SegmentGenerator) -> IDRange? {
+    let before = old.snapshot
+    let highWater = max(before.highWater ?? .min, self.state.withLock { $0.marks[old.tag] ?? .min })
+    // Checked settings, so this does not fail; where it did, the range would be a gap.
+    guard old !== self.defaultGenerator,
+      case .success(let new) = Result(catching: { () throws(IDError) in
+        try Self.makeGenerator(
+          old.tag, step: before.step, stride: range.stride, settings: self.settings,
+          highWater: highWater == .min ? nil : highWater, clock: self.clock, onLoadNeeded: self.onLoadNeeded)
+      })
+    else { return range }
+    // Before anyone sees it, so that no load of its own is under way.
+    new.loaded(range)
+    let isTaken = self.state.withLock { state in
+      guard !state.isClosed, state.generators[old.tag] === old else { return false }
+      state.generators[old.tag] = new
+      return true
+    }
+    guard isTaken else {
+      _ = new.close()
+      return range
+    }
+    old.supersede()
+    return nil
   }
 
   /// The list could not be read. Calls that wait go on waiting until their deadline where it was never read; otherwise
@@ -247,7 +300,7 @@ package final class SegmentDirectory: Sendable {
     }
     for entry in waiting { entry.completion(.failure(Self.stopping)) }
     var all = generators
-    if !all.contains(where: { $0 === self.defaultGenerator }) { all.append(self.defaultGenerator) }
+    if let fixed = self.defaultGenerator, !all.contains(where: { $0 === fixed }) { all.append(fixed) }
     return all.map { ($0.tag, $0.close(), $0.snapshot.usedEnd) }.filter { !$0.1.isEmpty }
   }
 
@@ -266,11 +319,11 @@ package final class SegmentDirectory: Sendable {
 
   private func find(_ tag: Tag, _ state: inout State) -> SegmentGenerator? {
     if let generator = state.generators[tag] { return generator }
-    guard let record = state.known[tag], !state.isClosed else { return nil }
-    if tag == .default {
-      self.defaultGenerator.update(step: record.step, next: record.next ?? .max)
-      state.generators[tag] = self.defaultGenerator
-      return self.defaultGenerator
+    guard let record = state.known[tag], !state.isClosed, !record.isClosed else { return nil }
+    if tag == .default, let fixed = self.defaultGenerator {
+      fixed.update(step: record.step, next: record.next ?? .max)
+      state.generators[tag] = fixed
+      return fixed
     }
     // The settings were checked in the initialiser, so this does not fail; a generator that can't be made is not there.
     guard
@@ -304,7 +357,15 @@ package final class SegmentDirectory: Sendable {
     return generator
   }
 
-  private static func unknown(_ tag: Tag) -> IDError {
+  /// Why there is no generator of `tag`.
+  private func missing(_ tag: Tag, _ state: State) -> IDError {
+    if state.known[tag]?.isClosed == true { return .restriped(tag) }
+    let error = self.absence(tag)
+    return error.code == .unknownTag ? Self.unknown(tag) : error
+  }
+
+  /// The error for a tag that there is not, with what to do.
+  package static func unknown(_ tag: Tag) -> IDError {
     IDError(.unknownTag, "no tag '\(tag)'; create it with: mid tag create \(tag)")
   }
 

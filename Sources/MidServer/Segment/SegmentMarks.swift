@@ -3,7 +3,8 @@ package import MidCore
 import NIOPosix
 import Synchronization
 
-/// What the data folder remembers of each tag between two runs: the end of the highest range that this node received.
+/// What the data folder remembers of each tag between two runs: the end of the highest range that this node received, and
+/// where several databases share the tag, the last number it had of each one's row.
 ///
 /// A database that came back from a backup, or a replica that lost a commit, hands out ids again that are in use. A node
 /// that was running finds that out by itself; with this file, one that was restarted does so too.
@@ -11,20 +12,20 @@ import Synchronization
 /// Calls are safe from any thread, and never block; those that come while the disk is busy are written together.
 package final class SegmentMarks: Sendable {
   private struct Pending {
-    var ends: [Tag: Int64] = [:]
+    var marks = StripedStore.Marks()
     var waiting: [CheckedContinuation<IDError?, Never>] = []
     var isWriting = false
   }
 
   /// The marks as they were found at the start.
-  package let found: [Tag: Int64]
+  package let found: StripedStore.Marks
   private let pending = Mutex(Pending())
   /// Locked only by the one write under way.
   private let file: Mutex<SegmentMarkFile>
 
   /// Takes over a file.
   package init(_ file: sending SegmentMarkFile) {
-    self.found = file.ends
+    self.found = file.marks
     self.file = Mutex(file)
   }
 
@@ -32,9 +33,20 @@ package final class SegmentMarks: Sendable {
   ///
   /// - Throws: ``IDError/Code/storeUnavailable`` where the disk does not take it; what was remembered before stands.
   package func set(_ end: Int64, of tag: Tag) async throws(IDError) {
+    try await self.write { $0.ends[tag] = end }
+  }
+
+  /// Remembers durably that numbers of `tag` up to `last` were had of the row in `database`.
+  ///
+  /// - Throws: As ``set(_:of:)``.
+  package func set(_ last: Int64, of tag: Tag, in database: String) async throws(IDError) {
+    try await self.write { $0.rows[tag, default: [:]][database] = last }
+  }
+
+  private func write(_ change: @Sendable (inout StripedStore.Marks) -> Void) async throws(IDError) {
     let error = await withCheckedContinuation { continuation in
       let mustWrite = self.pending.withLock { pending in
-        pending.ends[tag] = end
+        change(&pending.marks)
         pending.waiting.append(continuation)
         defer { pending.isWriting = true }
         return !pending.isWriting
@@ -57,7 +69,7 @@ package final class SegmentMarks: Sendable {
       }
       guard let work else { return }
       let result = self.file.withLock { file in
-        Result { () throws(IDError) in try file.set(work.ends) }
+        Result { () throws(IDError) in try file.set(work.marks) }
       }
       let error: IDError? = if case .failure(let error) = result { error } else { nil }
       for each in work.waiting { each.resume(returning: error) }
@@ -65,8 +77,8 @@ package final class SegmentMarks: Sendable {
   }
 }
 
-/// The file of ``SegmentMarks``: lines `checksum mark end tag`, the last one of a tag counting. One that a power cut has torn
-/// is left out.
+/// The file of ``SegmentMarks``: lines `checksum mark end tag` and `checksum row last database tag`, the last one counting.
+/// One that a power cut has torn is left out. A database's name has its spaces and line ends in percent.
 ///
 /// It is written anew at the start, and whenever it has grown to several times of what it needs. Not safe for concurrent
 /// calls.
@@ -74,7 +86,7 @@ package final class SegmentMarkFile {
   /// The file's path.
   package let path: String
   /// What it holds.
-  package private(set) var ends: [Tag: Int64]
+  package private(set) var marks: StripedStore.Marks
   private var lines = 0
   private var descriptor: Int32 = -1
 
@@ -83,7 +95,7 @@ package final class SegmentMarkFile {
   /// - Throws: ``IDError/Code/storeRejected`` where it can't be read or written.
   package init(folder: String) throws(IDError) {
     self.path = "\(folder)/segments.state"
-    self.ends = try Self.read(self.path)
+    self.marks = try Self.read(self.path)
     do throws(IDError) { try self.compact() } catch {
       throw IDError(.storeRejected, "\(error.message); set data.directory to a writable folder")
     }
@@ -91,24 +103,25 @@ package final class SegmentMarkFile {
 
   deinit { if self.descriptor >= 0 { close(self.descriptor) } }
 
-  /// Stores the ends of some tags durably. Blocks for the time of an fsync.
+  /// Stores the marks of some tags durably. Blocks for the time of an fsync.
   ///
   /// - Throws: ``IDError/Code/storeUnavailable`` where the disk does not take them.
-  package func set(_ ends: [Tag: Int64]) throws(IDError) {
-    let new = ends.filter { self.ends[$0.key] != $0.value }
-    guard !new.isEmpty else { return }
+  package func set(_ marks: StripedStore.Marks) throws(IDError) {
+    let new = marks.difference(from: self.marks)
+    let lines = Self.lines(new)
+    guard !lines.isEmpty else { return }
     // A write that failed may have left half a line, which would spoil the next one.
     if self.descriptor < 0 { try self.compact() }
-    let text = Array(new.map { Self.line($0.value, $0.key) }.joined().utf8)
+    let text = Array(lines.joined().utf8)
     guard write(self.descriptor, text, text.count) == text.count, fsync(self.descriptor) == 0 else {
       let error = self.unwritable
       close(self.descriptor)
       self.descriptor = -1
       throw error
     }
-    self.ends.merge(new) { $1 }
-    self.lines += new.count
-    if self.lines > 4 * self.ends.count + 1000 { try self.compact() }
+    self.marks.merge(new)
+    self.lines += lines.count
+    if self.lines > 4 * self.marks.count + 1000 { try self.compact() }
   }
 
   /// Writes a new file with one line a tag, and puts it in the old one's place.
@@ -116,7 +129,7 @@ package final class SegmentMarkFile {
     let new = "\(self.path).new"
     let descriptor = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw self.unwritable }
-    let text = Array(self.ends.map { Self.line($0.value, $0.key) }.joined().utf8)
+    let text = Array(Self.lines(self.marks).joined().utf8)
     guard write(descriptor, text, text.count) == text.count, fsync(descriptor) == 0, rename(new, self.path) == 0 else {
       let error = self.unwritable
       close(descriptor)
@@ -124,40 +137,82 @@ package final class SegmentMarkFile {
     }
     if self.descriptor >= 0 { close(self.descriptor) }
     self.descriptor = descriptor
-    self.lines = self.ends.count
+    self.lines = self.marks.count
   }
 
   private var unwritable: IDError {
     IDError(.storeUnavailable, "can't write \(self.path): \(String(cString: strerror(errno)))")
   }
 
-  private static func line(_ end: Int64, _ tag: Tag) -> String {
-    let body = "mark \(end) \(tag.name)"
-    return "\(String(self.checksum(body), radix: 16)) \(body)\n"
+  private static func lines(_ marks: StripedStore.Marks) -> [String] {
+    var lines = marks.ends.map { tag, end in self.line("mark \(end) \(tag.name)") }
+    for (tag, rows) in marks.rows {
+      lines += rows.map { database, last in self.line("row \(last) \(self.oneWord(database)) \(tag.name)") }
+    }
+    return lines
+  }
+
+  private static func line(_ body: String) -> String { "\(String(self.checksum(body), radix: 16)) \(body)\n" }
+
+  private static let notInNames = CharacterSet(charactersIn: "% \n\r").inverted
+
+  private static func oneWord(_ name: String) -> String {
+    name.addingPercentEncoding(withAllowedCharacters: self.notInNames) ?? name
   }
 
   /// What the file at `path` holds; nothing where there is none.
-  static func read(_ path: String) throws(IDError) -> [Tag: Int64] {
-    guard FileManager.default.fileExists(atPath: path) else { return [:] }
+  static func read(_ path: String) throws(IDError) -> StripedStore.Marks {
+    guard FileManager.default.fileExists(atPath: path) else { return StripedStore.Marks() }
     guard let bytes = FileManager.default.contents(atPath: path) else {
       throw IDError(.storeRejected, "can't read \(path); let this user read it")
     }
-    var ends: [Tag: Int64] = [:]
+    var marks = StripedStore.Marks()
     for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-      let words = line.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
-      guard words.count == 4, words[1] == "mark", let end = Int64(words[2]),
-        String(self.checksum(words[1...].joined(separator: " ")), radix: 16) == words[0]
+      let halves = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+      guard halves.count == 2, String(self.checksum(String(halves[1])), radix: 16) == halves[0] else { continue }
+      let isRow = halves[1].hasPrefix("row ")
+      let words = halves[1].split(separator: " ", maxSplits: isRow ? 3 : 2, omittingEmptySubsequences: false)
+      guard words.count == (isRow ? 4 : 3), isRow || words[0] == "mark", let number = Int64(words[1]),
+        let name = words.last
       else { continue }
-      do throws(IDError) { ends[try Tag(String(words[3]))] = end } catch {
+      do throws(IDError) {
+        let tag = try Tag(String(name))
+        guard isRow else {
+          marks.ends[tag] = number
+          continue
+        }
+        let database = String(words[2])
+        marks.rows[tag, default: [:]][database.removingPercentEncoding ?? database] = number
+      } catch {
         // Not a name that a tag can have: nobody asks for it.
       }
     }
-    return ends
+    return marks
   }
 
   /// FNV-1a, 64 bits: enough to tell a torn line from a whole one.
   private static func checksum(_ text: String) -> UInt64 {
     text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01b3 }
+  }
+}
+
+extension StripedStore.Marks {
+  /// How many lines they are.
+  fileprivate var count: Int { self.rows.values.reduce(self.ends.count) { $0 + $1.count } }
+
+  /// What is not the same in `other`.
+  fileprivate func difference(from other: Self) -> Self {
+    Self(
+      ends: self.ends.filter { other.ends[$0.key] != $0.value },
+      rows: Dictionary(
+        uniqueKeysWithValues: self.rows.map { tag, rows in
+          (tag, rows.filter { other.rows[tag]?[$0.key] != $0.value })
+        }))
+  }
+
+  fileprivate mutating func merge(_ other: Self) {
+    self.ends.merge(other.ends) { $1 }
+    for (tag, rows) in other.rows { self.rows[tag, default: [:]].merge(rows) { $1 } }
   }
 }
 

@@ -32,13 +32,14 @@ package final class SegmentService: Service {
   ///   - settings: for the generators.
   ///   - refreshInterval: how often the tag list is read again.
   ///   - marks: where the ends of what was received are kept for the next run, or nil for nowhere.
+  ///   - hasFixedStrides: whether ids of a tag are neighbours in this store, now and always.
   ///   - clock: for the pause between two reads that unknown names ask for.
   ///   - logger: for the events of segments.
   ///   - observer: is told of each load.
   /// - Throws: ``IDError/Code/invalidArgument`` for settings out of their bounds.
   package init(
     store: any SegmentStore, storeReady: @escaping @Sendable () async throws -> Void, settings: SegmentSettings,
-    refreshInterval: Duration, marks: SegmentMarks? = nil, clock: any TimeSource,
+    refreshInterval: Duration, marks: SegmentMarks? = nil, hasFixedStrides: Bool = true, clock: any TimeSource,
     logger: Logger, observer: @escaping LoadObserver
   ) throws(IDError) {
     self.store = store
@@ -51,7 +52,9 @@ package final class SegmentService: Service {
     self.work = work
     self.continuation = continuation
     self.directory = try SegmentDirectory(
-      settings: settings, maximumWaiting: settings.maximumWaiters, marks: marks?.found ?? [:], clock: clock,
+      settings: settings, maximumWaiting: settings.maximumWaiters, marks: marks?.found.ends ?? [:],
+      hasFixedStrides: hasFixedStrides, clock: clock, absence: { store.absence(of: $0) },
+      isAway: { (store as? any CompositeStore)?.isAway($0) ?? false },
       onLoadNeeded: { continuation.yield(.load($0, $1)) }, onRefreshNeeded: { continuation.yield(.refresh) })
   }
 
@@ -86,7 +89,10 @@ package final class SegmentService: Service {
   }
 
   /// Reads the tag list again now; see ``SegmentDirectory/reload()``.
-  package func reload() { self.directory.reload() }
+  package func reload() {
+    (self.store as? any CompositeStore)?.confirm()
+    self.directory.reload()
+  }
 
   /// Reads the list as soon as the store is there, and again at intervals; after a failure, sooner.
   private func keepList() async {
@@ -126,10 +132,19 @@ package final class SegmentService: Service {
           "duration_ms": "\(duration / .milliseconds(1))",
         ])
       await self.remember(range, of: load.tag, highWater: generator.snapshot.highWater)
-      if let surplus = generator.loaded(range) {
+      let surplus: IDRange?
+      if range.stride == generator.stride {
+        surplus = generator.loaded(range)
+      } else {
+        self.logger.notice(
+          "layout changed",
+          metadata: ["tag": "\(load.tag)", "distance": "\(range.stride)", "was": "\(generator.stride)"])
+        surplus = self.directory.adopt(range, of: generator)
+      }
+      if let surplus {
         let ends = [generator.snapshot.highWater, self.directory.cached(load.tag)?.snapshot.highWater]
         await self.giveBack(
-          [surplus], of: load.tag, kept: ends.compactMap { $0 }.max() ?? self.marks?.found[load.tag] ?? 1)
+          [surplus], of: load.tag, kept: ends.compactMap { $0 }.max() ?? self.marks?.found.ends[load.tag] ?? 1)
       } else if let error = generator.snapshot.lastError, error.code == .wentBackwards {
         self.logger.error("table went backwards", metadata: ["tag": "\(load.tag)", "error": "\(error)"])
       }
@@ -181,7 +196,7 @@ package final class SegmentService: Service {
   /// Returns what is left of the buffers. What can't be returned is not used: ids are skipped, never repeated.
   private func giveBack() async {
     for (tag, rests, usedEnd) in self.directory.close() {
-      await self.giveBack(rests, of: tag, kept: usedEnd ?? self.marks?.found[tag] ?? 1)
+      await self.giveBack(rests, of: tag, kept: usedEnd ?? self.marks?.found.ends[tag] ?? 1)
     }
   }
 

@@ -18,6 +18,7 @@ package struct MidServer {
 
   private let configuration: ServerConfiguration
   private let store: any IDStore
+  private let segmentSource: SegmentSource
   private let ticketStores: [any TicketStore]
   private let registry: PrometheusRegistry
   private let logger: Logger
@@ -28,15 +29,17 @@ package struct MidServer {
   /// - Parameters:
   ///   - configuration: every setting.
   ///   - store: the store that it names, not prepared yet.
+  ///   - segmentSource: where segments come from.
   ///   - ticketStores: the databases of tickets, at least one; closed at the end.
   ///   - registry: where metrics go.
   ///   - logger: where events go.
   package init(
-    configuration: ServerConfiguration, store: any IDStore, ticketStores: [any TicketStore],
-    registry: PrometheusRegistry, logger: Logger
+    configuration: ServerConfiguration, store: any IDStore, segmentSource: SegmentSource,
+    ticketStores: [any TicketStore], registry: PrometheusRegistry, logger: Logger
   ) {
     self.configuration = configuration
     self.store = store
+    self.segmentSource = segmentSource
     self.ticketStores = ticketStores
     self.registry = registry
     self.logger = logger
@@ -69,14 +72,26 @@ package struct MidServer {
     let keeper = try self.makeKeeper(supervisor, wish: wish, file: file, clockMonitor: clockMonitor)
     await keeper.start()
     let metrics = ServerMetrics(registry: self.registry, methods: self.methodPaths)
-    let segments = try self.makeSegments(supervisor, metrics: metrics)
+    let marks = SegmentMarks(try SegmentMarkFile(folder: self.configuration.dataDirectory))
+    let databases = try self.segmentSource.open(
+      marks: marks, patience: self.configuration.databases.timeout, logger: self.logger)
+    let segmentSupervisor = databases.map { StoreSupervisor(store: $0, logger: self.logger) }
+    if let segmentSupervisor { try await signals.during { try await segmentSupervisor.tryOnce() } }
+    let segments = try self.makeSegments(
+      databases ?? self.store, segmentSupervisor ?? supervisor, marks: marks, metrics: metrics)
     let tickets = try self.makeTickets()
     let semiSync = SemiSyncMonitor(
-      isRequired: self.configuration.store.requireSemiSync, location: self.store.location,
+      isRequired: self.configuration.store.requireSemiSync, location: databases?.location ?? self.store.location,
       ask: { [store] in
-        do throws(IDError) { return .success(try await store.semiSync()) } catch { return .failure(error) }
+        do throws(IDError) {
+          guard let databases else { return .success(try await store.semiSync()) }
+          return .success(try await databases.semiSync())
+        } catch {
+          return .failure(error)
+        }
       },
-      storeReady: { try await supervisor.waitUntilReady() }, registry: self.registry, logger: self.logger)
+      storeReady: { try await (segmentSupervisor ?? supervisor).waitUntilReady() }, registry: self.registry,
+      logger: self.logger)
     let health = HealthMethods(
       isSnowflakeReady: { keeper.isReady && clockMonitor.isTrusted },
       isSegmentReady: { segments.directory.isReady && semiSync.isSatisfied },
@@ -101,7 +116,15 @@ package struct MidServer {
       tell { $0.grpc = address }
     }
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
-    var services: [any Service] = [signals, supervisor, tickets, keeper, segments, ntp]
+    var services: [any Service] = [signals, supervisor]
+    if let databases, let segmentSupervisor {
+      metrics.collect(databases: databases.databases)
+      services += [
+        segmentSupervisor as any Service,
+        SegmentDatabaseMonitor(databases.databases, isOpen: { try await segmentSupervisor.waitUntilReady() }),
+      ]
+    }
+    services += [tickets, keeper, segments, ntp]
     services.append(
       ReloadSignals(
         reload: {
@@ -164,15 +187,17 @@ package struct MidServer {
 
   // MARK: - The other parts
 
-  private func makeSegments(_ supervisor: StoreSupervisor, metrics: ServerMetrics) throws(IDError) -> SegmentService {
-    let marks = SegmentMarks(try SegmentMarkFile(folder: self.configuration.dataDirectory))
+  private func makeSegments(
+    _ store: any SegmentStore, _ supervisor: StoreSupervisor, marks: SegmentMarks, metrics: ServerMetrics
+  ) throws(IDError) -> SegmentService {
     let settings = self.configuration.segment
     return try SegmentService(
-      store: self.store, storeReady: { try await supervisor.waitUntilReady() },
+      store: store, storeReady: { try await supervisor.waitUntilReady() },
       settings: SegmentSettings(
         loadAfterPercent: Int64((settings.loadAt * 100).rounded()), maximumWaiters: settings.maxWaiters,
         maximumLoad: Int64(settings.maxLoad), target: settings.target, outage: settings.outage),
-      refreshInterval: settings.tagRefresh, marks: marks, clock: self.clock, logger: self.logger,
+      refreshInterval: settings.tagRefresh, marks: marks,
+      hasFixedStrides: self.configuration.segmentDialect.residueColumns == nil, clock: self.clock, logger: self.logger,
       observer: { metrics.loaded(tag: $0, duration: $1, error: $2) })
   }
 

@@ -88,6 +88,15 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   }
 
   /// Reads what is only known at the moment of a scrape.
+  package func collect(databases: SegmentDatabases) {
+    self.registry.collect { writer in
+      for status in databases.statuses {
+        writer.write(MetricCatalogue.segmentDatabaseUp, status.name, value: status.isUp ? 1 : 0)
+      }
+    }
+  }
+
+  /// Reads what is only known at the moment of a scrape.
   package func collect(segments: SegmentDirectory, health: HealthMethods, keeper: WorkerKeeper?) {
     self.registry.collect { writer in
       var serving: Int64 = 0

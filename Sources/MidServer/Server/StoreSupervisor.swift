@@ -11,12 +11,12 @@ package final class StoreSupervisor: Service {
     var nextWaiter: UInt64 = 0
   }
 
-  private let store: any IDStore
+  private let store: any OpenableStore
   private let logger: Logger
   private let state = Mutex(State())
 
   /// Creates a supervisor of a store that was not prepared yet.
-  package init(store: any IDStore, logger: Logger) {
+  package init(store: any OpenableStore, logger: Logger) {
     self.store = store
     self.logger = logger
   }

@@ -152,8 +152,8 @@ struct IDMethodsTests {
       let last = Self.bytes(GenerateBatchRequest(mode: "segment", count: 1))
       let call = try await client.begin(Self.stream, messages[0], messages[1], messages[2], messages[3], bad, last)
       await server.log.wait(for: "load default")
-      #expect(server.directory.defaultGenerator.snapshot.waiters == 1)
-      server.directory.defaultGenerator.loaded(IDRange(start: 1, count: 1000))
+      #expect(server.directory.defaultGenerator?.snapshot.waiters == 1)
+      server.directory.defaultGenerator?.loaded(IDRange(start: 1, count: 1000))
       let reply = try await call.reply.get()
       #expect(reply.status == "\(RPCStatus.Code.invalidArgument.rawValue)", "\(reply.text)")
       let ranges = try reply.messages.map { try GenerateBatchResponse(decoding: $0).ranges.map(\.start) }
@@ -171,8 +171,8 @@ struct IDMethodsTests {
       await server.log.wait(for: "load default")
       let second = try await client.begin(Self.stream, message)
       try await client.cancel(first.stream)
-      #expect(server.directory.defaultGenerator.snapshot.waiters == 1)
-      server.directory.defaultGenerator.loaded(IDRange(start: 1, count: 1000))
+      #expect(server.directory.defaultGenerator?.snapshot.waiters == 1)
+      server.directory.defaultGenerator?.loaded(IDRange(start: 1, count: 1000))
       #expect(try Self.ranges(try await second.reply.get()) == [IDRange(start: 1, count: 10)])
     }
   }
@@ -227,8 +227,8 @@ struct IDMethodsTests {
       await server.log.wait(for: "load default")
       let second = try await client.begin(Self.make, Self.segment)
       try await client.cancel(first.stream)
-      #expect(server.directory.defaultGenerator.snapshot.waiters == 1)
-      server.directory.defaultGenerator.loaded(IDRange(start: 1, count: 1000))
+      #expect(server.directory.defaultGenerator?.snapshot.waiters == 1)
+      server.directory.defaultGenerator?.loaded(IDRange(start: 1, count: 1000))
       #expect(try Self.id(try await second.reply.get()) == 1)
     }
   }
@@ -254,7 +254,7 @@ struct IDMethodsTests {
       let first = try await client.begin(Self.make, Self.segment)
       await server.log.wait(for: "load default")
       Self.expect(try await client.call(Self.make, Self.segment), .resourceExhausted, "1 callers wait")
-      server.directory.defaultGenerator.loaded(IDRange(start: 1, count: 10))
+      server.directory.defaultGenerator?.loaded(IDRange(start: 1, count: 10))
       #expect(try Self.id(try await first.reply.get()) == 1)
     }
   }

@@ -122,7 +122,7 @@ final class IDServer: Sendable {
     do { try await body(server, client) } catch { Issue.record(error) }
     try await client.close()
     await rpc.stop(grace: .seconds(5))
-    #expect(server.directory.defaultGenerator.snapshot.waiters == 0)
+    #expect(server.directory.defaultGenerator?.snapshot.waiters == 0)
     #expect(methods.clockQueue.count == 0)
   }
 }

@@ -19,11 +19,27 @@ struct SegmentMarksTests {
     try await self.withFolder { folder in
       let spaced = try Tag("a b  c")
       let marks = SegmentMarks(try SegmentMarkFile(folder: folder))
-      #expect(marks.found == [:])
+      #expect(marks.found == StripedStore.Marks())
       try await marks.set(101, of: .default)
       try await marks.set(.max, of: spaced)
       try await marks.set(42, of: .default)
-      #expect(try SegmentMarkFile(folder: folder).ends == [.default: 42, spaced: .max])
+      #expect(try SegmentMarkFile(folder: folder).marks.ends == [.default: 42, spaced: .max])
+    }
+  }
+
+  @Test func `know each database's row of a tag, whatever its name`() async throws {
+    try await self.withFolder { folder in
+      let marks = SegmentMarks(try SegmentMarkFile(folder: folder))
+      let spaced = try Tag("a b  c")
+      try await marks.set(7, of: .default)
+      try await marks.set(5, of: .default, in: "db1:3306/ids")
+      try await marks.set(6, of: spaced, in: "/a folder/100%\n.db")
+      try await marks.set(4, of: .default, in: "db1:3306/ids")
+      let expected = StripedStore.Marks(
+        ends: [.default: 7], rows: [.default: ["db1:3306/ids": 4], spaced: ["/a folder/100%\n.db": 6]])
+      #expect(try SegmentMarkFile(folder: folder).marks == expected)
+      // Once more, from the file that the line above has written anew.
+      #expect(try SegmentMarkFile(folder: folder).marks == expected)
     }
   }
 
@@ -36,11 +52,11 @@ struct SegmentMarksTests {
       #expect(text.split(separator: "\n").count == 2)
       for cut in 1..<30 {
         try String(text.dropLast(cut)).write(toFile: self.file(folder), atomically: false, encoding: .utf8)
-        let ends = try SegmentMarkFile(folder: folder).ends
+        let ends = try SegmentMarkFile(folder: folder).marks.ends
         #expect(ends[.default] == (cut == 1 ? 202 : 101), "\(cut) bytes less")
       }
       try text.replacing("101", with: "901").write(toFile: self.file(folder), atomically: false, encoding: .utf8)
-      #expect(try SegmentMarkFile(folder: folder).ends == [.default: 202])
+      #expect(try SegmentMarkFile(folder: folder).marks.ends == [.default: 202])
     }
   }
 
@@ -56,7 +72,8 @@ struct SegmentMarksTests {
       }
       let size = try FileManager.default.attributesOfItem(atPath: self.file(folder))[.size] as? Int ?? .max
       #expect(size < 2100 * 40)
-      #expect(try SegmentMarkFile(folder: folder).ends == Dictionary(uniqueKeysWithValues: tags.map { ($0, 1000) }))
+      #expect(
+        try SegmentMarkFile(folder: folder).marks.ends == Dictionary(uniqueKeysWithValues: tags.map { ($0, 1000) }))
     }
   }
 

@@ -31,7 +31,7 @@ struct SegmentServiceTests {
   }
 
   private static func marks(in folder: TemporaryFolder) throws -> [Tag: Int64] {
-    try SegmentMarkFile.read("\(folder.path)/segments.state")
+    try SegmentMarkFile.read("\(folder.path)/segments.state").ends
   }
 
   private func live(
@@ -151,7 +151,7 @@ struct SegmentServiceTests {
     // The rest came back by the clean stop: its end is no mark any more.
     #expect(try Self.marks(in: folder) == [.default: 2])
     // A run that crashed had received ids up to 499; the commit is lost.
-    try SegmentMarkFile(folder: folder.path).set([.default: 500])
+    try SegmentMarkFile(folder: folder.path).set(StripedStore.Marks(ends: [.default: 500]))
     try await self.live(folder: folder) { service in
       let generator = try await self.generator(service)
       let error = await #expect(throws: IDError.self) { try await generator.nextID() }

@@ -39,11 +39,91 @@ import Testing
     _ = generator.loaded(IDRange(start: 2, count: 10, stride: 3))
     let error = #expect(throws: IDError.self) { try answer.withLock { $0 }?.get() }
     #expect(error?.code == .storeRejected)
-    #expect(error?.message.contains("that of 'default' has to be 1") == true)
+    #expect(error?.message.contains("expected are ids 1 apart") == true)
     #expect(generator.next() == nil)
   }
 
-  @Test func `a delta that changes while a node runs is refused, and gives out nothing`() throws {
+  private func restriped() throws -> SegmentDirectory {
+    try SegmentDirectory(
+      settings: SegmentSettings(), maximumWaiting: 3, marks: [.default: 40], hasFixedStrides: false,
+      clock: ManualClock(wallMilliseconds: 1_700_000_000_000), onLoadNeeded: { _, _ in }, onRefreshNeeded: {})
+  }
+
+  private func record(_ delta: Int64, isClosed: Bool = false) throws -> TagRecord {
+    var record = TableDialect.stripe.record(
+      .default, maxID: 0, step: 30, try #require(TableDialect.Residue(delta: delta, remainder: 0)))
+    record.isClosed = isClosed
+    return record
+  }
+
+  @Test func `where deltas may change the default tag is looked up like any other`() throws {
+    let directory = try self.restriped()
+    #expect(directory.defaultGenerator == nil)
+    directory.refreshed([try self.record(2)])
+    guard case .found(let generator) = directory.generator(for: .default, completion: { _ in }) else {
+      Issue.record("no generator")
+      return
+    }
+    #expect(generator.loaded(IDRange(start: 40, count: 10, stride: 2)) == nil)
+    #expect(directory.cached(.default)?.next() == 40)
+    #expect(directory.close().map(\.rests) == [[IDRange(start: 42, count: 9, stride: 2)]])
+  }
+
+  @Test func `a load of another delta begins a new generator, and who waited is told to try again`() throws {
+    let directory = try self.restriped()
+    directory.refreshed([try self.record(2)])
+    guard case .found(let old) = directory.generator(for: .default, completion: { _ in }) else {
+      Issue.record("no generator")
+      return
+    }
+    #expect(old.loaded(IDRange(start: 40, count: 10, stride: 2)) == nil)
+    let answer = Mutex<IDError?>(nil)
+    _ = old.enqueue(count: 50) { result in
+      if case .failure(let error) = result { answer.withLock { $0 = error } }
+    }
+    #expect(directory.adopt(IDRange(start: 61, count: 5, stride: 3), of: old) == nil)
+    #expect(answer.withLock { $0 }?.code == .notReady)
+    let new = try #require(directory.cached(.default))
+    #expect(new !== old && new.stride == 3 && old.next() == nil)
+    #expect((0..<6).map { _ in new.next() } == [61, 64, 67, 70, 73, nil])
+    // The end of what the old one had had binds the new one.
+    #expect(new.snapshot.highWater == 76)
+    // A load of the old one that comes late is nobody's.
+    let late = IDRange(start: 90, count: 5, stride: 3)
+    #expect(directory.adopt(late, of: old) == late)
+  }
+
+  @Test func `a list with another delta does the same, and one with a closed row does not`() throws {
+    let directory = try self.restriped()
+    directory.refreshed([try self.record(2)])
+    guard case .found(let old) = directory.generator(for: .default, completion: { _ in }) else {
+      Issue.record("no generator")
+      return
+    }
+    directory.refreshed([try self.record(1, isClosed: true)])
+    #expect(directory.cached(.default) === old)
+    directory.refreshed([try self.record(3)])
+    let new = try #require(directory.cached(.default))
+    #expect(new !== old && new.stride == 3)
+    #expect(old.enqueue(count: 1) { _ in } == .answered)
+  }
+
+  @Test func `a tag whose rows are closed is not unknown`() throws {
+    let directory = try self.restriped()
+    directory.refreshed([try self.record(1, isClosed: true)])
+    let code = Mutex<IDError.Code?>(nil)
+    let lookup = directory.generator(for: .default) { result in
+      if case .failure(let error) = result { code.withLock { $0 = error.code } }
+    }
+    guard case .waiting = lookup else {
+      Issue.record("\(lookup)")
+      return
+    }
+    directory.refreshed([try self.record(1, isClosed: true)])
+    #expect(code.withLock { $0 } == .storeUnavailable)
+  }
+
+  @Test func `a generator is not given ids that lie otherwise`() throws {
     let generator = try self.generator(of: Tag("orders"), delta: 3)
     _ = generator.loaded(IDRange(start: 1, count: 10, stride: 2))
     #expect(generator.next() == nil)
