@@ -22,7 +22,7 @@ struct TagAdvanceCommand: AsyncParsableCommand {
   @Option(help: "The highest id that may have been given out: 0 or more.")
   var past: Int64
 
-  @OptionGroup var store: StoreOptions
+  @OptionGroup var store: SegmentOptions
 
   func validate() throws {
     _ = try TagArgument.tag(self.name)
@@ -38,7 +38,8 @@ struct TagAdvanceCommand: AsyncParsableCommand {
   /// The command, printing into `output`.
   func run(into output: inout OutputBuffer) async throws {
     let tag = try TagArgument.tag(self.name)
-    let (record, isMoved) = try await self.store.withStore(create: false) { store throws(IDError) in
+    let (record, isMoved) = try await self.store.withSegments(create: false) { store throws(IDError) in
+      if let stripes = store as? StripedStore { return try await stripes.advanceTag(tag, past: self.past) }
       do throws(IDError) {
         return (try await store.updateTag(tag, step: nil, next: self.past + 1), true)
       } catch {

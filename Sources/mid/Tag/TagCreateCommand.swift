@@ -23,7 +23,7 @@ struct TagCreateCommand: AsyncParsableCommand {
   @Option(help: "The first id, 1 or more.")
   var first: Int64 = 1
 
-  @OptionGroup var store: StoreOptions
+  @OptionGroup var store: SegmentOptions
 
   func validate() throws {
     _ = try TagArgument.tag(self.name)
@@ -38,7 +38,7 @@ struct TagCreateCommand: AsyncParsableCommand {
   /// The command, printing into `output`.
   func run(into output: inout OutputBuffer) async throws {
     let tag = try TagArgument.tag(self.name)
-    let record = try await self.store.withStore(create: true) { store throws(IDError) in
+    let record = try await self.store.withSegments(create: true) { store throws(IDError) in
       try await store.createTag(tag, step: self.step, first: self.first)
     }
     try output.line("created tag \(record.tag): first id \(TagTable.next(record)), step \(record.step)")

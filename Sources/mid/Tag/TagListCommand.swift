@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import MidCore
 import MidServer
 
@@ -14,6 +15,11 @@ struct TagListCommand: AsyncParsableCommand {
 
         mid tag list
         mid tag list --json | jq -r '.[].name'
+
+      Where tags are kept in several databases, each row is a line, with its database and IDS: which numbers are ids there \
+      (those of a remainder, or all), closed while the tag is restriped, or unused where the tag lives in another database.
+
+        mid tag list --stripes mysql://mid@db0.example/ids,mysql://mid@db1.example/ids
 
       With --live it asks a running server instead, on its metrics address: what it has cached of the tags in use, how \
       many ids the next load takes and why (the table's step, the rate of use, or segment.max_load), how fast ids are \
@@ -33,7 +39,7 @@ struct TagListCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The metrics address of the server that --live asks.", valueName: "address"))
   var metrics = "127.0.0.1:9190"
 
-  @OptionGroup var store: StoreOptions
+  @OptionGroup var store: SegmentOptions
 
   func validate() throws {
     guard HostPort(self.metrics) != nil else {
@@ -48,9 +54,36 @@ struct TagListCommand: AsyncParsableCommand {
   /// The command, printing into `output`.
   func run(into output: inout OutputBuffer) async throws {
     if self.live { return try await self.runLive(into: &output) }
-    let records = try await self.store.withStore(create: false) { store throws(IDError) in try await store.tags() }
+    let environment = ProcessInfo.processInfo.environment
+    if let databases = try self.store.composite(environment) { return try await self.run(databases, into: &output) }
+    let records = try await self.store.withSegments(create: false) { store throws(IDError) in try await store.tags() }
     let table = TagTable(records)
     for line in self.json ? [table.json] : table.lines { try output.line(line) }
+  }
+
+  /// Lists the rows of several databases, those that answer. One that does not is exit code 1.
+  private func run(_ databases: any CompositeStore, into output: inout OutputBuffer) async throws {
+    var rows: [DatabaseTagTable.Row] = []
+    var errors: [String] = []
+    let homes = (databases as? ShardedStore)?.homes
+    for (index, database) in databases.databases.all.enumerated() {
+      do throws(IDError) {
+        try await database.store.prepare()
+        rows += try await database.store.tags().map { record in
+          DatabaseTagTable.Row(
+            database: database.name, record: record, isUsed: homes.map { $0.home(of: record.tag) == index } ?? true)
+        }
+      } catch {
+        errors.append("\(database.name): \(error.message)")
+      }
+    }
+    await databases.close()
+    let table = DatabaseTagTable(rows)
+    for line in self.json ? [table.json] : table.lines { try output.line(line) }
+    guard errors.isEmpty else {
+      try output.flush()
+      throw CommandFailure(errors.joined(separator: "\n"))
+    }
   }
 
   private func runLive(into output: inout OutputBuffer) async throws {

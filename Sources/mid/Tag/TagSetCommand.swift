@@ -24,7 +24,7 @@ struct TagSetCommand: AsyncParsableCommand {
   @Option(help: "The first id of the next range. Has to lie above every id given out.")
   var next: Int64?
 
-  @OptionGroup var store: StoreOptions
+  @OptionGroup var store: SegmentOptions
 
   func validate() throws {
     _ = try TagArgument.tag(self.name)
@@ -42,7 +42,7 @@ struct TagSetCommand: AsyncParsableCommand {
   /// The command, printing into `output`.
   func run(into output: inout OutputBuffer) async throws {
     let tag = try TagArgument.tag(self.name)
-    let record = try await self.store.withStore(create: false) { store throws(IDError) in
+    let record = try await self.store.withSegments(create: false) { store throws(IDError) in
       try await store.updateTag(tag, step: self.step, next: self.next)
     }
     try output.line("tag \(record.tag): next id \(TagTable.next(record)), step \(record.step)")
