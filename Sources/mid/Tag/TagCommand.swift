@@ -14,9 +14,14 @@ struct TagCommand: AsyncParsableCommand {
         mid tag set orders --next 5000000
         mid tag advance orders --past 4999999
 
+      Where tags are kept in several databases, these commands take the same settings as a server: \
+      MID_SEGMENT_STRIPES or MID_SEGMENT_SHARDS, or --stripes or --shards.
+
       The password of a MySQL store comes from MID_STORE_PASSWORD, never from the command line, where every user of \
       the machine could read it.
       """,
-    subcommands: [TagCreateCommand.self, TagListCommand.self, TagSetCommand.self, TagAdvanceCommand.self]
+    subcommands: [
+      TagCreateCommand.self, TagListCommand.self, TagSetCommand.self, TagAdvanceCommand.self, TagRestripeCommand.self,
+    ]
   )
 }
