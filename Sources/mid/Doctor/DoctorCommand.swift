@@ -42,7 +42,10 @@ struct DoctorCommand: AsyncParsableCommand {
       let tickets =
         configuration.ticket.databases.isEmpty
         ? [] : try StoreOpener.ticketStores(of: configuration, beside: store, observer: { _, _, _ in })
-      probe = DoctorProbe(configuration: configuration, store: store, ticketStores: tickets, wish: wish)
+      let databases = try StoreOpener.segmentSource(of: configuration).open(
+        patience: configuration.databases.timeout, logger: DoctorProbe.quiet)
+      probe = DoctorProbe(configuration: configuration, store: store, databases: databases, ticketStores: tickets,
+        wish: wish)
     } catch {
       throw ServerOptions.broken([error.message])
     }

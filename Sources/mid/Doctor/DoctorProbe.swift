@@ -13,6 +13,8 @@ struct DoctorProbe {
   let configuration: ServerConfiguration
   /// The store that the configuration names, not opened yet.
   let store: any IDStore
+  /// The databases of segments that it names, not opened yet; nil where segments are in the store.
+  let databases: (any CompositeStore)?
   /// The databases of tickets that the configuration names besides.
   let ticketStores: [any TicketStore]
   /// Which worker id the configuration wants on this host.
@@ -24,6 +26,7 @@ struct DoctorProbe {
     let folder = self.lookAtFolder()
     var findings = await self.checkStore(folder)
     findings += await self.checkTickets()
+    findings += await self.checkDatabases()
     findings +=
       FolderCheck(
         folder: self.configuration.dataDirectory, look: folder, isFixed: self.isFixed,
@@ -68,7 +71,7 @@ struct DoctorProbe {
             .store(list.storeTime, sent: sent, received: received))
       }
     }
-    if case .success(let tags) = tags { findings += TagCheck(tags: tags).findings }
+    if self.databases == nil, case .success(let tags) = tags { findings += TagCheck(tags: tags).findings }
     return findings
   }
 
@@ -82,6 +85,34 @@ struct DoctorProbe {
       await store.close()
     }
     return TicketCheck(databases: databases).findings
+  }
+
+  private func checkDatabases() async -> [Finding] {
+    guard let composite = self.databases else { return [] }
+    var looks: [DatabaseCheck.Look] = []
+    for database in composite.databases.all {
+      let inspection = await Self.result { () throws(IDError) in try await database.store.inspect() }
+      let tags = await Self.result { () throws(IDError) in try await database.store.tags() }
+      var look = DatabaseCheck.Look(
+        name: database.name, inspection: inspection, durabilityWarnings: database.store.durabilityWarnings)
+      if case .success([]) = inspection {
+        switch tags {
+        case .success(let list): look.tags = list
+        case .failure(let error): look.inspection = .failure(error)
+        }
+      }
+      looks.append(look)
+    }
+    await composite.close()
+    let homes = (composite as? ShardedStore)?.homes
+    var tags: [Tag: TagRecord] = [:]
+    for (index, look) in looks.enumerated() {
+      for record in look.tags ?? [] where !record.isClosed && (homes.map { $0.home(of: record.tag) == index } ?? true) {
+        if record.lastID >= tags[record.tag]?.lastID ?? .min { tags[record.tag] = record }
+      }
+    }
+    let check = DatabaseCheck(looks: looks, isStriped: homes == nil)
+    return check.findings + TagCheck(tags: Array(tags.values)).findings
   }
 
   private func judge(_ list: WorkerList, _ folder: FolderCheck.Look) -> [Finding] {
@@ -136,7 +167,7 @@ struct DoctorProbe {
     }
   }
 
-  private static let quiet = Logger(label: "mid.doctor", factory: { _ in SwiftLogNoOpLogHandler() })
+  static let quiet = Logger(label: "mid.doctor", factory: { _ in SwiftLogNoOpLogHandler() })
 
   private func askNTP(_ check: ClockCheck) async -> Finding {
     let servers = Set(self.configuration.clock.ntpServers)
