@@ -161,6 +161,40 @@ struct StripedDatabases {
     #expect(try await second.allocate(1, for: two.orders).start == 103)
   }
 
+  @Test func `a mark goes down to what is kept, since others may give back what they had below`() {
+    var mark = StripeRowMark(before: 8)
+    mark.received(IDRange(start: 10, count: 5, stride: 2))
+    mark.received(IDRange(start: 30, count: 5, stride: 2))
+    #expect(mark.last == 38)
+    // A whole range: down to the end of the one before. Part of one: to just below.
+    let taken = mark.returning(IDRange(start: 30, count: 5, stride: 2))
+    #expect(mark.last == 18)
+    mark.keep(taken)
+    #expect(mark.last == 38)
+    _ = mark.returning(IDRange(start: 30, count: 5, stride: 2))
+    let part = mark.returning(IDRange(start: 14, count: 3, stride: 2))
+    #expect(mark.last == 13)
+    mark.keep(part)
+    #expect(mark.last == 18)
+    _ = mark.returning(IDRange(start: 10, count: 5, stride: 2))
+    #expect(mark.last == 8)
+    for index in 0..<Int64(2 * StripeRowMark.most) { mark.received(IDRange(start: 100 + index, count: 1)) }
+    #expect(mark.last == 99 + Int64(2 * StripeRowMark.most))
+  }
+
+  @Test func `what other nodes give back below is no database that lost commits`() async throws {
+    let two = try StripedDatabases(2)
+    let store = try await two.striped()
+    let kept = try await store.allocate(5, for: two.orders)
+    let others = try await two.memories[0].allocate(5, for: two.orders)
+    let range = try await store.allocate(5, for: two.orders)
+    #expect(try await store.giveBack(range, of: two.orders))
+    #expect(try await two.memories[0].giveBack(others, of: two.orders))
+    #expect(try await two.memories[0].stripe(of: two.orders)?.lastID == kept.end - 1)
+    // The database is the one that it was.
+    #expect(try await store.allocate(1, for: two.orders).start % 2 == 0)
+  }
+
   @Test func `rows that share ids are refused, once two readings say so`() async throws {
     let two = try StripedDatabases(2)
     let store = try await two.striped()

@@ -25,7 +25,12 @@ import Testing
       databases, isOpen: {},
       sleep: { duration in
         #expect(duration == .seconds(5))
-        guard waits.withLock({ waits in waits += 1; return waits < 20 }) else {
+        guard
+          waits.withLock({ waits in
+            waits += 1
+            return waits < 20
+          })
+        else {
           pause.yield()
           try await Task.sleep(for: .seconds(3600))
           return

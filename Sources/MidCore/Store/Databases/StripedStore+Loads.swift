@@ -117,7 +117,7 @@ extension StripedStore {
       var wish = claim
       // The first number that an earlier range has not come to may be given out.
       if let end = state.ends[tag] { wish.above = max(wish.above, end - 1) }
-      if let last = self.rows(of: tag, state)[database].last { wish.notBelow = max(wish.notBelow, last) }
+      if let last = self.rows(of: tag, state)[database].mark.last { wish.notBelow = max(wish.notBelow, last) }
       return wish
     }
   }
@@ -125,7 +125,7 @@ extension StripedStore {
   private func take(_ range: IDRange, of tag: Tag, from database: Int) {
     let remainder = (range.start % range.stride + range.stride) % range.stride
     self.change(tag, database) { row in
-      row.last = range.last ?? row.last
+      row.mark.received(range)
       row.residue = TableDialect.Residue(delta: range.stride, remainder: remainder)
     }
     self.state.withLock { $0.ends[tag] = max($0.ends[tag] ?? range.end, range.end) }
@@ -159,17 +159,23 @@ extension StripedStore {
     let residue = TableDialect.Residue(delta: rest.stride, remainder: remainder)
     let found = self.state.withLock { state in
       let rows = self.rows(of: tag, state)
-      return rows.firstIndex { $0.residue != nil && $0.residue == residue }.map { ($0, rows[$0].last) }
+      return rows.firstIndex { $0.residue != nil && $0.residue == residue }
     }
-    guard let (database, last) = found else { return false }
+    guard let database = found else { return false }
     let (store, name) = (self.databases.all[database].store, self.databases.names[database])
     // Before: a mark that is too low misses something once, one that is too high refuses what is right.
-    self.change(tag, database) { $0.last = rest.start - 1 }
-    await self.remember(rest.start - 1, tag, name)
+    let (taken, kept) = self.change(tag, database) { row in
+      let taken = row.mark.returning(rest)
+      return (taken, row.mark.last)
+    }
+    await self.remember(kept ?? .min, tag, name)
     let isBack = try await store.giveBack(rest, of: tag)
-    if !isBack, let last {
-      self.change(tag, database) { $0.last = max($0.last ?? last, last) }
-      await self.remember(last, tag, name)
+    if !isBack {
+      let last = self.change(tag, database) { row in
+        row.mark.keep(taken)
+        return row.mark.last
+      }
+      if let last { await self.remember(last, tag, name) }
     }
     return isBack
   }

@@ -13,8 +13,8 @@ internal import Synchronization
 /// A load goes to the tag's own database (see ``StripeChoice``); where that fails, or does not answer within the patience,
 /// to the next within the same call. An answer that comes too late is given back.
 public final class StripedStore: CompositeStore {
-  /// Keeps for the next run that ids of `tag` up to `last` were had of `database`'s row. Returns once that is durable, or
-  /// could not be done.
+  /// Keeps for the next run that ids of `tag` up to `last` were had of `database`'s row, `Int64.min` where none are kept.
+  /// Returns once that is durable, or could not be done.
   public typealias Memory = @Sendable (_ last: Int64, _ tag: Tag, _ database: String) async -> Void
 
   /// What earlier runs of this node have had.
@@ -32,8 +32,8 @@ public final class StripedStore: CompositeStore {
   }
 
   struct Row: Sendable {
-    /// The last number had of the row and not given back.
-    var last: Int64?
+    /// What was had of the row and not given back.
+    var mark: StripeRowMark
     /// Which numbers the last load brought.
     var residue: TableDialect.Residue?
   }
@@ -79,14 +79,15 @@ public final class StripedStore: CompositeStore {
 
   /// The rows of `tag` as this node knows them.
   func rows(of tag: Tag, _ state: State) -> [Row] {
-    state.rows[tag] ?? self.databases.names.map { Row(last: self.marks.rows[tag]?[$0]) }
+    state.rows[tag] ?? self.databases.names.map { Row(mark: StripeRowMark(before: self.marks.rows[tag]?[$0])) }
   }
 
-  func change(_ tag: Tag, _ database: Int, _ body: (inout Row) -> Void) {
+  @discardableResult
+  func change<Value: Sendable>(_ tag: Tag, _ database: Int, _ body: (inout Row) -> sending Value) -> Value {
     self.state.withLock { state in
       var rows = self.rows(of: tag, state)
-      body(&rows[database])
-      state.rows[tag] = rows
+      defer { state.rows[tag] = rows }
+      return body(&rows[database])
     }
   }
 
