@@ -116,4 +116,41 @@ struct SegmentConcurrencyTests {
     tag.load(1, 10)
     #expect(tag.generator.next() == 1)
   }
+
+  @Test("gives nothing out of what has gone back because nobody seemed to use it")
+  func retireRace() throws {
+    var retirements = 0
+    for _ in 0..<300 {
+      let (generator, loader) = try self.generator(step: 500, gap: 0)
+      generator.prefetch()
+      let recorders = Collected<UniquenessChecker.Recorder>()
+      let isRetired = Atomic(false)
+      onThreads(3) { index in
+        var recorder = UniquenessChecker.Recorder(caller: "thread \(index)")
+        if index == 0 {
+          for _ in 0..<1000 {
+            generator.sample()
+            guard let tails = generator.retire(ifUnusedFor: .zero) else { continue }
+            for tail in tails { recorder.record(tail) }
+            isRetired.store(true, ordering: .releasing)
+            break
+          }
+        } else {
+          // In bursts, so that there are moments in which nothing is used.
+          for turn in 0..<2000 where turn % 50 < 10 {
+            if let id = generator.next() { recorder.record(id) } else { break }
+          }
+        }
+        recorders.append(recorder)
+      }
+      let tails = generator.close()
+      if isRetired.load(ordering: .acquiring) {
+        retirements += 1
+        #expect(tails.isEmpty && generator.next() == nil)
+      }
+      let all = (recorders.all.flatMap(\.ids) + tails.flatMap(\.ids)).sorted()
+      #expect(all == loader.ranges.all.flatMap(\.ids).sorted())
+    }
+    #expect(retirements > 0, "nothing was tried")
+  }
 }

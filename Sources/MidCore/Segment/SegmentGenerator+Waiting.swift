@@ -169,6 +169,22 @@ extension SegmentGenerator {
     _ = self.stop(IDError(.notReady, "the layout of tag '\(self.tag)' has changed, try again"))
   }
 
+  /// Stops for good where no id was used for `time`: later calls fail with ``IDError/Code/notReady`` and belong to a
+  /// generator that is made anew. One call may take an id this very moment; it is not among those that are returned.
+  ///
+  /// - Returns: As ``close()``; nil where the generator is in use, loads, or has failed, and goes on as before.
+  public func retire(ifUnusedFor time: Duration) -> [IDRange]? {
+    let now = self.clock.monotonicNanoseconds()
+    let reason = IDError(.notReady, "the ids cached for tag '\(self.tag)' go back to the store, try again")
+    let retired = self.machine.withLock { machine -> ([IDRange], Machine.Action)? in
+      guard machine.rests(for: time, servingLeft: self.servingLeft, now: now) else { return nil }
+      return machine.stop(reason, rest: self.swap(upTo: .max))
+    }
+    guard let (tails, action) = retired else { return nil }
+    self.perform(action)
+    return tails
+  }
+
   /// The state as numbers. Takes the lock for a moment.
   public var snapshot: SegmentSnapshot {
     let now = self.clock.monotonicNanoseconds()

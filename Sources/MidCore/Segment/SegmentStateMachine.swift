@@ -73,6 +73,8 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   private var serving: IDRange?
   /// The end of what was given out before that range.
   private var usedEnd: Int64?
+  /// How many ids had been used at the last look at which there were more than before, and when that was.
+  private var lastUse: (total: Int64, time: UInt64)?
 
   init(tag: Tag, step: Int64, stride: Int64, settings: SegmentSettings, highWater: Int64? = nil) {
     self.highWater = highWater
@@ -162,7 +164,9 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
 
   /// Measures how fast ids are used. Call it every few seconds, followed by ``loadIfDue(servingLeft:now:)``.
   mutating func sample(servingLeft: Int64, now: UInt64) {
-    self.sizing.sample(total: self.used(servingLeft), now: now, settings: self.settings)
+    let used = self.used(servingLeft)
+    if used != self.lastUse?.total { self.lastUse = (used, now) }
+    self.sizing.sample(total: used, now: now, settings: self.settings)
   }
 
   private func used(_ servingLeft: Int64) -> Int64 { self.received - servingLeft - self.standbyCount }
@@ -278,6 +282,15 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   }
 
   // MARK: The end
+
+  /// Whether no id was used for `time`, as far as the looks of ``sample(servingLeft:now:)`` tell, nothing is asked of the
+  /// store, and what is cached can be given back.
+  func rests(for time: Duration, servingLeft: Int64, now: UInt64) -> Bool {
+    guard case .active = self.phase, self.loadState == .idle, self.waiters.isEmpty, self.failures == 0,
+      let lastUse = self.lastUse, lastUse.total == self.used(servingLeft)
+    else { return false }
+    return .nanoseconds(Int64(clamping: now &- lastUse.time)) >= time
+  }
 
   /// Serves nothing more; everyone who waits or comes later gets `reason`.
   ///

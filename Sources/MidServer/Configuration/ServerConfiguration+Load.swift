@@ -86,7 +86,7 @@ extension ServerConfiguration {
         loadAt: try settings(Settings.segmentLoadAt), maxWaiters: try settings(Settings.segmentMaxWaiters),
         maxWait: try settings(Settings.segmentMaxWait), target: try settings(Settings.segmentTarget),
         maxLoad: try settings(Settings.segmentMaxLoad), outage: try settings(Settings.segmentOutage),
-        tagRefresh: try settings(Settings.segmentTagRefresh)),
+        tagRefresh: try settings(Settings.segmentTagRefresh), unused: try settings(Settings.segmentUnused)),
       databases: Databases(
         stripes: try settings(Settings.segmentStripes), shards: try settings(Settings.segmentShards),
         pins: try settings(Settings.segmentPins), timeout: try settings(Settings.segmentDatabaseTimeout)),

@@ -118,6 +118,8 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var outage: Duration
     /// `segment.tag_refresh`.
     package var tagRefresh: Duration
+    /// `segment.unused`, or nil for `off`.
+    package var unused: Duration?
   }
 
   /// Tickets.

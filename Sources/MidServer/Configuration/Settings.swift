@@ -161,6 +161,9 @@ package enum Settings {
     "segment.outage", .duration(.zero...(.seconds(86_400))), default: "10m",
     help:
       "How long the store may be away without a call noticing, at the average rate of the last hour; 0s turns it off.")
+  static let segmentUnused = Setting(
+    "segment.unused", .durationOrOff(.seconds(10)...(.seconds(2_592_000))), default: "1h",
+    help: "After how long without a call the cached ids of a tag go back to the store, or off.")
   static let segmentTagRefresh = Setting(
     "segment.tag_refresh", .duration(.seconds(1)...(.seconds(3_600))), default: "60s",
     help: "How often the list of tags is read again.")
@@ -261,7 +264,7 @@ package enum Settings {
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,
     segmentLoadAt, segmentMaxWaiters, segmentMaxWait, segmentTarget, segmentMaxLoad, segmentOutage,
-    segmentTagRefresh, segmentStripes, segmentShards, segmentPins, segmentDatabaseTimeout, batchMax,
+    segmentTagRefresh, segmentUnused, segmentStripes, segmentShards, segmentPins, segmentDatabaseTimeout, batchMax,
     ticketDatabases, ticketTables, ticketTimeout, ticketBatchMax,
     tableDialect, tableName, tableTagColumn, tableMaxColumn, tableStepColumn, tableUpdatedColumn, tableVersionColumn,
     tableBeginColumn, tableDeltaColumn, tableRemainderColumn,

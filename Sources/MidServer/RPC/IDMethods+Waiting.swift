@@ -40,6 +40,11 @@ extension IDMethods {
     let waiting = StoreWait(
       reply: reply, deadline: self.patience(call), count: count, key: key, keys: self.keys)
     waiting.reply.onCancel { waiting.cancel() }
+    self.find(tag, waiting)
+    return .later
+  }
+
+  private func find(_ tag: Tag, _ waiting: StoreWait) {
     let lookup = self.segments.generator(for: tag) { result in
       switch result {
       case .success(let generator): self.wait(for: generator, waiting)
@@ -52,7 +57,6 @@ extension IDMethods {
     case .waiting(let id):
       waiting.arm(.lookup, giveUp: { self.segments.expire(id) }, expire: { self.segments.expire(id) })
     }
-    return .later
   }
 
   private func wait(for generator: SegmentGenerator, _ waiting: StoreWait) {
@@ -62,11 +66,12 @@ extension IDMethods {
         self.meter.issued(segment: ranges.total)
         waiting.succeed(ranges, Self.message(ranges, isBatch: waiting.count != nil))
       case .failure(let error):
-        // Another generator may have taken the tag over, with ids that lie further apart: the call goes on there.
-        guard error.code == .notReady, let next = self.segments.cached(generator.tag), next !== generator else {
+        // Another generator may have taken the tag over, with ids that lie further apart, or one that was not used for
+        // long has just ended: the call goes on with the next one.
+        guard error.code == .notReady, self.segments.cached(generator.tag) !== generator else {
           return waiting.fail(error)
         }
-        self.wait(for: next, waiting)
+        self.find(generator.tag, waiting)
       }
     }
     if case .waiting(let id) = result {

@@ -25,9 +25,11 @@ package final class SegmentDirectory: Sendable {
     case waiting(LookupID)
   }
 
-  private struct State {
+  struct State {
     var generators: [Tag: SegmentGenerator] = [:]
     var known: [Tag: TagRecord] = [:]
+    /// Tags whose cached ids are going back to the store: nobody gets a generator of theirs meanwhile.
+    var retiring: Set<Tag> = []
     /// The ends of what was received before for tags without a generator: a row that stands lower is refused.
     var marks: [Tag: Int64]
     var isRead = false
@@ -46,14 +48,14 @@ package final class SegmentDirectory: Sendable {
   /// How often an unknown name may have the list read again.
   package static let refreshPause: Duration = .seconds(1)
 
-  private let settings: SegmentSettings
+  let settings: SegmentSettings
   private let maximumWaiting: Int
-  private let clock: any TimeSource
-  private let onLoadNeeded: @Sendable (SegmentGenerator, SegmentLoad) -> Void
+  let clock: any TimeSource
+  let onLoadNeeded: @Sendable (SegmentGenerator, SegmentLoad) -> Void
   private let onRefreshNeeded: @Sendable () -> Void
   private let absence: @Sendable (Tag) -> IDError
   private let isAway: @Sendable (Tag) -> Bool
-  private let state: Mutex<State>
+  let state: Mutex<State>
 
   /// The generator of the tag `default`, which most calls go to: there from the start, so that they need no look-up.
   /// It has ids only once the list was read and holds the tag. Nil where the distance between its ids is not known
@@ -117,21 +119,16 @@ package final class SegmentDirectory: Sendable {
     let (lookup, mustRefresh) = self.state.withLock { state -> (Lookup, Bool) in
       if let generator = self.find(tag, &state) { return (.found(generator), false) }
       if state.isClosed { return (.failed(Self.stopping), false) }
+      if state.retiring.contains(tag) { return (self.wait(for: tag, completion, &state), false) }
       let mustRefresh = !state.isRefreshing && self.mayRefresh(state, now: now)
       guard state.isRefreshing || mustRefresh || !state.isRead else {
         return (.failed(self.missing(tag, state)), false)
       }
-      guard state.waiting.count < self.maximumWaiting else {
-        return (.failed(IDError(.overloaded, "\(self.maximumWaiting) calls wait for the tag list already")), false)
-      }
-      if mustRefresh {
-        state.isRefreshing = true
-        state.lastRefresh = now
-      }
-      let id = LookupID(number: state.nextLookup)
-      state.nextLookup += 1
-      state.waiting[id] = (tag, completion)
-      return (.waiting(id), mustRefresh)
+      let lookup = self.wait(for: tag, completion, &state)
+      guard case .waiting = lookup, mustRefresh else { return (lookup, false) }
+      state.isRefreshing = true
+      state.lastRefresh = now
+      return (lookup, true)
     }
     if mustRefresh { self.onRefreshNeeded() }
     return lookup
@@ -218,12 +215,10 @@ package final class SegmentDirectory: Sendable {
           state.generators[tag] = nil
         }
       }
-      for entry in state.waiting.values {
-        let result: Result<SegmentGenerator, IDError> =
-          self.find(entry.tag, &state).map { .success($0) } ?? .failure(self.missing(entry.tag, state))
-        answers.append((entry.completion, result))
+      for (id, entry) in state.waiting where !state.retiring.contains(entry.tag) {
+        state.waiting[id] = nil
+        answers.append((entry.completion, self.result(for: entry.tag, &state)))
       }
-      state.waiting = [:]
       defer { state.wantsReload = false }
       state.isRefreshing = state.wantsReload
       state.isConfirming = state.wantsReload
@@ -234,36 +229,6 @@ package final class SegmentDirectory: Sendable {
     for (old, _) in superseded { old.supersede() }
     for generator in removed where generator !== self.defaultGenerator { generator.remove() }
     for (completion, result) in answers { completion(result) }
-  }
-
-  /// A load of `old`'s has brought ids that lie further apart, or closer, than before: its tag was restriped. A new
-  /// generator begins with them, and what the old one had is not used any more.
-  ///
-  /// - Returns: `range` itself where nobody will get it, to be given back to the store.
-  package func adopt(_ range: IDRange, of old: SegmentGenerator) -> IDRange? {
-    let before = old.snapshot
-    let highWater = max(before.highWater ?? .min, self.state.withLock { $0.marks[old.tag] ?? .min })
-    // Checked settings, so this does not fail; where it did, the range would be a gap.
-    guard old !== self.defaultGenerator,
-      case .success(let new) = Result(catching: { () throws(IDError) in
-        try Self.makeGenerator(
-          old.tag, step: before.step, stride: range.stride, settings: self.settings,
-          highWater: highWater == .min ? nil : highWater, clock: self.clock, onLoadNeeded: self.onLoadNeeded)
-      })
-    else { return range }
-    // Before anyone sees it, so that no load of its own is under way.
-    new.loaded(range)
-    let isTaken = self.state.withLock { state in
-      guard !state.isClosed, state.generators[old.tag] === old else { return false }
-      state.generators[old.tag] = new
-      return true
-    }
-    guard isTaken else {
-      _ = new.close()
-      return range
-    }
-    old.supersede()
-    return nil
   }
 
   /// The list could not be read. Calls that wait go on waiting until their deadline where it was never read; otherwise
@@ -277,11 +242,11 @@ package final class SegmentDirectory: Sendable {
       state.wantsReload = false
       state.lastError = error
       guard state.isRead else { return }
-      for entry in state.waiting.values {
+      for (id, entry) in state.waiting where !state.retiring.contains(entry.tag) {
+        state.waiting[id] = nil
         answers.append(
           (entry.completion, .failure(IDError(.storeUnavailable, "the tag list could not be read: \(error.message)"))))
       }
-      state.waiting = [:]
     }
     for (completion, result) in answers { completion(result) }
   }
@@ -304,6 +269,9 @@ package final class SegmentDirectory: Sendable {
     return all.map { ($0.tag, $0.close(), $0.snapshot.usedEnd) }.filter { !$0.1.isEmpty }
   }
 
+  /// How many calls wait for the list, or for a tag whose cached ids are going back.
+  package var waitingCount: Int { self.state.withLock { $0.waiting.count } }
+
   /// Measures how fast the ids of all tags in use are used, so that enough is at hand. Call it every few seconds.
   package func sample() {
     for generator in self.state.withLock({ Array($0.generators.values) }) { generator.sample() }
@@ -316,6 +284,20 @@ package final class SegmentDirectory: Sendable {
   }
 
   // MARK: - Under the lock
+
+  private func wait(for tag: Tag, _ completion: @escaping Completion, _ state: inout State) -> Lookup {
+    guard state.waiting.count < self.maximumWaiting else {
+      return .failed(IDError(.overloaded, "\(self.maximumWaiting) calls wait for the tag list already"))
+    }
+    let id = LookupID(number: state.nextLookup)
+    state.nextLookup += 1
+    state.waiting[id] = (tag, completion)
+    return .waiting(id)
+  }
+
+  func result(for tag: Tag, _ state: inout State) -> Result<SegmentGenerator, IDError> {
+    self.find(tag, &state).map { .success($0) } ?? .failure(self.missing(tag, state))
+  }
 
   private func find(_ tag: Tag, _ state: inout State) -> SegmentGenerator? {
     if let generator = state.generators[tag] { return generator }
@@ -343,7 +325,7 @@ package final class SegmentDirectory: Sendable {
     return .nanoseconds(Int64(clamping: now &- last)) >= Self.refreshPause
   }
 
-  private static func makeGenerator(
+  static func makeGenerator(
     _ tag: Tag, step: Int64, stride: Int64 = 1, settings: SegmentSettings, highWater: Int64?, clock: any TimeSource,
     onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void
   ) throws(IDError) -> SegmentGenerator {
@@ -359,6 +341,7 @@ package final class SegmentDirectory: Sendable {
 
   /// Why there is no generator of `tag`.
   private func missing(_ tag: Tag, _ state: State) -> IDError {
+    if state.isClosed { return Self.stopping }
     if state.known[tag]?.isClosed == true { return .restriped(tag) }
     let error = self.absence(tag)
     return error.code == .unknownTag ? Self.unknown(tag) : error

@@ -18,6 +18,7 @@ package final class SegmentService: Service {
   private let store: any SegmentStore
   private let storeReady: @Sendable () async throws -> Void
   private let refreshInterval: Duration
+  private let unused: Duration?
   private let marks: SegmentMarks?
   private let logger: Logger
   private let observer: LoadObserver
@@ -31,6 +32,7 @@ package final class SegmentService: Service {
   ///   - storeReady: returns once the store can be used; throws when the service is to end.
   ///   - settings: for the generators.
   ///   - refreshInterval: how often the tag list is read again.
+  ///   - unused: after how long without a call a tag's cached ids go back to the store; nil for never.
   ///   - marks: where the ends of what was received are kept for the next run, or nil for nowhere.
   ///   - hasFixedStrides: whether ids of a tag are neighbours in this store, now and always.
   ///   - clock: for the pause between two reads that unknown names ask for.
@@ -39,12 +41,13 @@ package final class SegmentService: Service {
   /// - Throws: ``IDError/Code/invalidArgument`` for settings out of their bounds.
   package init(
     store: any SegmentStore, storeReady: @escaping @Sendable () async throws -> Void, settings: SegmentSettings,
-    refreshInterval: Duration, marks: SegmentMarks? = nil, hasFixedStrides: Bool = true, clock: any TimeSource,
-    logger: Logger, observer: @escaping LoadObserver
+    refreshInterval: Duration, unused: Duration? = nil, marks: SegmentMarks? = nil, hasFixedStrides: Bool = true,
+    clock: any TimeSource, logger: Logger, observer: @escaping LoadObserver
   ) throws(IDError) {
     self.store = store
     self.storeReady = storeReady
     self.refreshInterval = refreshInterval
+    self.unused = unused
     self.marks = marks
     self.logger = logger
     self.observer = observer
@@ -85,6 +88,18 @@ package final class SegmentService: Service {
     while !Task.isCancelled {
       do { try await Task.sleep(for: Self.sampleInterval) } catch { return }
       self.directory.sample()
+      await self.retireUnused()
+    }
+  }
+
+  /// How many tags at most have their cached ids given back after one look, so that the store hardly notices.
+  package static let mostRetired = 1000
+
+  /// Gives back what is cached of tags that nobody uses any more, one after another.
+  package func retireUnused() async {
+    guard let unused = self.unused, self.directory.isCurrent else { return }
+    for (tag, rests, kept) in self.directory.retire(unusedFor: unused, most: Self.mostRetired) {
+      self.directory.retired(tag, mark: await self.giveBack(rests, of: tag, kept: kept))
     }
   }
 
@@ -206,9 +221,13 @@ package final class SegmentService: Service {
   /// is too high refuses what is right. Other nodes may put the row back further, down to what this one keeps.
   ///
   /// - Parameter kept: the end of what this node has received of the tag and does not give back.
-  private func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async {
+  /// - Returns: what the row must not stand below from now on.
+  @discardableResult
+  private func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async -> Int64 {
+    var mark = rests.last?.end ?? kept
     for (index, rest) in rests.enumerated().reversed() {
-      guard await self.note(index > 0 ? rests[index - 1].end : kept, of: tag) else { return }
+      let lower = index > 0 ? rests[index - 1].end : kept
+      guard await self.note(lower, of: tag) else { return mark }
       do throws(IDError) {
         let isBack = try await self.store.giveBack(rest, of: tag)
         self.logger.info(
@@ -216,13 +235,15 @@ package final class SegmentService: Service {
           metadata: ["tag": "\(tag)", "first": "\(rest.start)", "count": "\(rest.count)"])
         guard isBack else {
           _ = await self.note(max(rest.end, kept), of: tag)
-          return
+          return max(rest.end, kept)
         }
+        mark = lower
       } catch {
         // Nobody knows whether the row was put back: the lower mark stays.
         self.logger.warning("unused ids skipped", metadata: ["tag": "\(tag)", "error": "\(error)"])
-        return
+        return lower
       }
     }
+    return mark
   }
 }

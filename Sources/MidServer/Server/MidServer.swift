@@ -196,7 +196,7 @@ package struct MidServer {
       settings: SegmentSettings(
         loadAfterPercent: Int64((settings.loadAt * 100).rounded()), maximumWaiters: settings.maxWaiters,
         maximumLoad: Int64(settings.maxLoad), target: settings.target, outage: settings.outage),
-      refreshInterval: settings.tagRefresh, marks: marks,
+      refreshInterval: settings.tagRefresh, unused: settings.unused, marks: marks,
       hasFixedStrides: self.configuration.segmentDialect.residueColumns == nil, clock: self.clock, logger: self.logger,
       observer: { metrics.loaded(tag: $0, duration: $1, error: $2) })
   }

@@ -43,6 +43,7 @@ import Testing
     #expect(configuration.segment.maxWaiters == 10_000)
     #expect(configuration.segment.maxWait == .seconds(3))
     #expect(configuration.segment.tagRefresh == .seconds(60))
+    #expect(configuration.segment.unused == .seconds(3600))
     #expect(configuration.batchMax == 1_000_000)
     #expect(configuration.clock.ntpServers.isEmpty)
     #expect(configuration.clock.ntpInterval == .seconds(60))

@@ -24,7 +24,7 @@ struct SegmentServiceTests {
     let log = self.log
     return try SegmentService(
       store: WatchedStore(self.faulty, log: log), storeReady: {}, settings: settings, refreshInterval: .seconds(600),
-      marks: marks, clock: self.clock, logger: log.logger,
+      unused: .seconds(60), marks: marks, clock: self.clock, logger: log.logger,
       observer: { tag, duration, error in
         log.note("observed \(tag) \(error?.code.description ?? "ok") \(duration >= .zero)")
       })
@@ -240,5 +240,99 @@ struct SegmentServiceTests {
     }
     let result = await waiting.withLock { $0 }?.value
     #expect(throws: IDError(.notReady, "the service is stopping")) { try result?.get() }
+  }
+
+  /// Two looks a minute apart, with nobody calling in between.
+  private func rest(_ service: SegmentService) async {
+    service.directory.sample()
+    self.clock.advance(by: 60_000)
+    service.directory.sample()
+    await service.retireUnused()
+  }
+
+  private func orders() async throws -> Int64 {
+    try #require(try await self.memory.tags().first { $0.tag.name == "orders" }).maxID
+  }
+
+  @Test func `what is cached of an unused tag goes back, and the tag goes on where it stopped`() async throws {
+    let folder = try TemporaryFolder()
+    let tag = try Tag("orders")
+    _ = try await self.memory.createTag(tag, step: 1000, first: 1)
+    try await self.live(folder: folder) { service in
+      let first = try await self.generator(service, tag)
+      for id in 1...50 { #expect(try await first.nextID() == Int64(id)) }
+      #expect(try await self.orders() == 1000)
+      // One that is used stays, also at the very end of the minute.
+      service.directory.sample()
+      self.clock.advance(by: 60_000)
+      #expect(first.next() == 51)
+      service.directory.sample()
+      await service.retireUnused()
+      #expect(service.directory.cached(tag) === first)
+      await self.rest(service)
+      #expect(try await self.orders() == 51)
+      #expect(service.directory.cached(tag) == nil)
+      #expect(try Self.marks(in: folder)[tag] == 52)
+      #expect(first.next() == nil)
+      let second = try await self.generator(service, tag)
+      #expect(second !== first)
+      #expect(try await second.nextID() == 52)
+      #expect(try Self.marks(in: folder)[tag] == 1052)
+    }
+    #expect(try await self.orders() == 52)
+  }
+
+  @Test func `where the store takes nothing back, an unused tag goes on above it all`() async throws {
+    let tag = try Tag("orders")
+    _ = try await self.memory.createTag(tag, step: 1000, first: 1)
+    try await self.live { service in
+      #expect(try await self.generator(service, tag).nextID() == 1)
+      // Another node has built on it.
+      _ = try await self.memory.allocate(10, for: tag)
+      await self.rest(service)
+      #expect(self.log.count(of: "unused ids skipped") == 1)
+      #expect(try await self.generator(service, tag).nextID() == 1011)
+      // Nobody knows: the row is below what was received, and that is right.
+      self.faulty.failAfterCommit(1)
+      await self.rest(service)
+      let again = try await self.generator(service, tag)
+      #expect(try await again.nextID() == 1012)
+      #expect(again.snapshot.lastError == nil)
+    }
+  }
+
+  @Test func `a call for a tag whose ids are just going back waits, and goes on`() async throws {
+    let tag = try Tag("orders")
+    _ = try await self.memory.createTag(tag, step: 1000, first: 1)
+    try await self.live { service in
+      #expect(try await self.generator(service, tag).nextID() == 1)
+      self.faulty.hold()
+      async let rest: Void = self.rest(service)
+      while self.faulty.heldCalls < 1 { await Task.yield() }
+      async let second = self.generator(service, tag)
+      while service.directory.waitingCount < 1 { await Task.yield() }
+      // A list that comes meanwhile changes nothing.
+      service.directory.refreshed(try await self.memory.tags())
+      service.directory.refreshFailed(FaultyStore.unavailable)
+      #expect(service.directory.waitingCount == 1)
+      self.faulty.release()
+      await rest
+      #expect(try await second.nextID() == 2)
+    }
+  }
+
+  @Test func `a tag whose loads fail, or that is asked for, keeps what it has`() async throws {
+    let tag = try Tag("orders")
+    _ = try await self.memory.createTag(tag, step: 10, first: 1)
+    try await self.live { service in
+      let generator = try await self.generator(service, tag)
+      #expect(try await generator.nextID() == 1)
+      self.faulty.failNext(.max)
+      while generator.next() != nil {}
+      await self.log.wait(for: "segment not loaded")
+      await self.rest(service)
+      #expect(service.directory.cached(tag) === generator)
+      self.faulty.failNext(0)
+    }
   }
 }
