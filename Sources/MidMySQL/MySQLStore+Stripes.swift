@@ -15,33 +15,50 @@ extension MySQLStore: StripeStore {
     }
   }
 
-  /// Closes the row, or creates a closed one.
+  /// Closes the row, or creates a closed one, if it still says what was seen.
   ///
   /// - Throws: ``IDError/Code/tagExists`` where there is none and can be none, since the column's collation takes the name
   ///   for another tag's.
-  public func closeStripe(of tag: Tag, token: Int64, step: Int64) async throws(IDError) {
+  public func closeStripe(
+    of tag: Tag, ifStill seen: StripeRow.State?, token: Int64, step: Int64
+  ) async throws(IDError) -> Bool {
     let columns = try self.table.dialect.checkStripes()
     try StripeRow.check(token: token)
     try StripeRow.check(step: step)
-    try await self.run("close_stripe") { connection in
+    return try await self.run("close_stripe") { connection in
       try connection.transaction {
         // Looked for, since a statement that finds the row closed already may change nothing.
-        if try self.row(of: tag, connection, isLocked: true) == nil {
-          do {
-            return try self.insert(tag, connection) {
-              self.table.insert($0, maxID: 0, step: step, delta: 0, remainder: token)
-            }
-          } catch let error as IDError where error.code == .tagExists {
-            // Another run may have been first; another tag of much the same name is left alone.
-            guard try self.row(of: tag, connection, isLocked: true) != nil else { throw error }
-          }
+        let row = try self.row(of: tag, connection, isLocked: true)
+        guard try row.map({ try self.table.stripe($0, tag).state }) == seen else { return false }
+        guard row == nil else {
+          try connection.execute(self.table.close(try connection.literal(tag.name), token: token, columns))
+          return true
         }
-        try connection.execute(self.table.close(try connection.literal(tag.name), token: token, columns))
+        do {
+          try self.insert(tag, connection) {
+            self.table.insert($0, maxID: 0, step: step, delta: 0, remainder: token)
+          }
+          return true
+        } catch let error as IDError where error.code == .tagExists {
+          // Another run may have been first; another tag of much the same name is left alone.
+          guard try self.row(of: tag, connection, isLocked: true) != nil else { throw error }
+          return false
+        }
       }
     }
   }
 
-  /// Opens the row, if it is closed with `token`.
+  /// Settles the row, if it is closed with `token`.
+  public func settleStripe(of tag: Tag, token: Int64) async throws(IDError) -> Bool {
+    let columns = try self.table.dialect.checkStripes()
+    try StripeRow.check(token: token)
+    return try await self.run("settle_stripe") { connection in
+      let statement = self.table.settle(try connection.literal(tag.name), token: token, columns)
+      return try connection.execute(statement).affectedRows == 1
+    }
+  }
+
+  /// Opens the row, if it is closed or settled with `token`.
   public func openStripe(
     of tag: Tag, token: Int64, residue: TableDialect.Residue, lastID: Int64, step: Int64
   ) async throws(IDError) -> Bool {

@@ -103,6 +103,15 @@ struct MySQLTable {
       """
   }
 
+  /// Settles the row, where it is closed with `token`.
+  func settle(_ name: String, token: Int64, _ columns: TableDialect.ResidueColumns) -> String {
+    let (delta, remainder) = (Self.quoted(columns.delta), Self.quoted(columns.remainder))
+    return """
+      UPDATE \(self.table) SET \(remainder) = \(0 - token)\(self.marksOfChange) \
+      WHERE \(self.isTag(name)) AND \(delta) = 0 AND \(remainder) = \(token)
+      """
+  }
+
   /// Opens the row where it is closed with `token`.
   func open(
     _ name: String, token: Int64, _ columns: TableDialect.ResidueColumns, _ residue: TableDialect.Residue,
@@ -112,7 +121,7 @@ struct MySQLTable {
     return """
       UPDATE \(self.table) SET \(self.max) = GREATEST(\(self.max), \(lastID)), \(self.step) = \(storedStep), \
       \(delta) = \(residue.delta), \(remainder) = \(residue.remainder)\(self.marksOfChange) \
-      WHERE \(self.isTag(name)) AND \(delta) = 0 AND \(remainder) = \(token)
+      WHERE \(self.isTag(name)) AND \(delta) = 0 AND ABS(\(remainder)) = \(token)
       """
   }
 

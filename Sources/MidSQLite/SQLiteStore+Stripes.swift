@@ -9,26 +9,48 @@ extension SQLiteStore: StripeStore {
     return try await self.read("stripe") { db in try table.stripe(of: tag, in: db) }
   }
 
-  /// Closes the row, or creates a closed one.
-  public func closeStripe(of tag: Tag, token: Int64, step: Int64) async throws(IDError) {
+  /// Closes the row, or creates a closed one, if it still says what was seen.
+  public func closeStripe(
+    of tag: Tag, ifStill seen: StripeRow.State?, token: Int64, step: Int64
+  ) async throws(IDError) -> Bool {
     let table = self.table
     let columns = try table.dialect.checkStripes()
     try StripeRow.check(token: token)
     try StripeRow.check(step: step)
     let (delta, remainder) = (SQLiteTable.quoted(columns.delta), SQLiteTable.quoted(columns.remainder))
-    try await self.transaction("close_stripe") { db in
+    return try await self.transaction("close_stripe") { db in
+      guard try table.stripe(of: tag, in: db)?.state == seen else { return false }
+      guard seen != nil else {
+        try db.execute(sql: table.insert(delta: 0, remainder: token), arguments: [tag.name, 0, step])
+        return db.changesCount == 1
+      }
       // A closed row keeps its step in ids, since the delta is lost that turns them into numbers.
       try db.execute(
         sql: """
           UPDATE \(table.table) SET \(table.step) = MAX(1, COALESCE(\(table.step), 1) / MAX(1, COALESCE(\(delta), 1))), \
           \(delta) = 0, \(remainder) = ?1\(table.marksOfChange) WHERE \(table.tag) = ?2
           """, arguments: [token, tag.name])
-      guard db.changesCount == 0 else { return }
-      try db.execute(sql: table.insert(delta: 0, remainder: token), arguments: [tag.name, 0, step])
+      return true
     }
   }
 
-  /// Opens the row, if it is closed with `token`.
+  /// Settles the row, if it is closed with `token`.
+  public func settleStripe(of tag: Tag, token: Int64) async throws(IDError) -> Bool {
+    let table = self.table
+    let columns = try table.dialect.checkStripes()
+    try StripeRow.check(token: token)
+    let (delta, remainder) = (SQLiteTable.quoted(columns.delta), SQLiteTable.quoted(columns.remainder))
+    return try await self.transaction("settle_stripe") { db in
+      try db.execute(
+        sql: """
+          UPDATE \(table.table) SET \(remainder) = ?1\(table.marksOfChange) WHERE \(table.tag) = ?2 AND \(delta) = 0 \
+          AND \(remainder) = ?3
+          """, arguments: [0 - token, tag.name, token])
+      return db.changesCount == 1
+    }
+  }
+
+  /// Opens the row, if it is closed or settled with `token`.
   public func openStripe(
     of tag: Tag, token: Int64, residue: TableDialect.Residue, lastID: Int64, step: Int64
   ) async throws(IDError) -> Bool {
@@ -42,7 +64,7 @@ extension SQLiteStore: StripeStore {
       try db.execute(
         sql: """
           UPDATE \(table.table) SET \(table.max) = MAX(\(table.max), ?1), \(table.step) = ?2, \(delta) = ?3, \
-          \(remainder) = ?4\(table.marksOfChange) WHERE \(table.tag) = ?5 AND \(delta) = 0 AND \(remainder) = ?6
+          \(remainder) = ?4\(table.marksOfChange) WHERE \(table.tag) = ?5 AND \(delta) = 0 AND ABS(\(remainder)) = ?6
           """,
         arguments: [lastID, storedStep, residue.delta, residue.remainder, tag.name, token])
       return db.changesCount == 1

@@ -191,9 +191,17 @@ extension FaultyStore: StripeStore {
     try await self.passed { () async throws(IDError) in try await self.stripes().stripe(of: tag) }
   }
 
-  public func closeStripe(of tag: Tag, token: Int64, step: Int64) async throws(IDError) {
+  public func closeStripe(
+    of tag: Tag, ifStill seen: StripeRow.State?, token: Int64, step: Int64
+  ) async throws(IDError) -> Bool {
     try await self.passed { () async throws(IDError) in
-      try await self.stripes().closeStripe(of: tag, token: token, step: step)
+      try await self.stripes().closeStripe(of: tag, ifStill: seen, token: token, step: step)
+    }
+  }
+
+  public func settleStripe(of tag: Tag, token: Int64) async throws(IDError) -> Bool {
+    try await self.passed { () async throws(IDError) in
+      try await self.stripes().settleStripe(of: tag, token: token)
     }
   }
 

@@ -1,10 +1,21 @@
-import MidCore
+public import MidCore
+
+extension StripeStore {
+  /// Closes the row whatever it says: looks, and tries again where it has changed meanwhile.
+  public func closeStripe(of tag: Tag, token: Int64, step: Int64) async throws(IDError) {
+    while true {
+      let seen = try await self.stripe(of: tag)?.state
+      if try await self.closeStripe(of: tag, ifStill: seen, token: token, step: step) { return }
+    }
+  }
+}
 
 extension StoreContract {
   /// What a store promises where it is one of several databases that share tags. Each is checked on a fresh database,
   /// whose table has columns for delta and remainder.
   public enum StripeCase: String, Sendable, CaseIterable, CustomStringConvertible {
-    case createsStripes, refusesBrokenStripes, claimsOfAStripe, closesStripes, closesWhatIsMissing, opensStripes
+    case createsStripes, refusesBrokenStripes, claimsOfAStripe, closesStripes, closesWhatIsMissing, closesWhatWasSeen
+    case settlesStripes, opensStripes
     case othersSeeTheNewStride, closedRowsStandStill, oneRunOpens
 
     /// The promise's name.
@@ -21,6 +32,8 @@ extension StoreContract {
     case .claimsOfAStripe: try await self.claimsOfAStripe()
     case .closesStripes: try await self.closesStripes()
     case .closesWhatIsMissing: try await self.closesWhatIsMissing()
+    case .closesWhatWasSeen: try await self.closesWhatWasSeen()
+    case .settlesStripes: try await self.settlesStripes()
     case .opensStripes: try await self.opensStripes()
     case .othersSeeTheNewStride: try await self.othersSeeTheNewStride()
     case .closedRowsStandStill: try await self.closedRowsStandStill()
@@ -192,6 +205,76 @@ extension StoreContract {
       try self.expectEqual(opened, true, "opening it")
       try self.expectEqual(
         try await store.allocate(3, for: tag), IDRange(start: 1, count: 3, stride: 2), "its first ids")
+    }
+  }
+
+  private func closesWhatWasSeen() async throws {
+    try await self.withStripe { store in
+      let (tag, residue) = (try Tag("shared"), try self.residue(4, 1))
+      func close(_ seen: StripeRow.State?) async throws -> Bool {
+        try await store.closeStripe(of: tag, ifStill: seen, token: 7, step: 10)
+      }
+      try self.expectEqual(try await close(.open(residue)), false, "closing what is not there")
+      try self.expectEqual(try await store.stripe(of: tag), nil, "the row after that")
+      _ = try await store.createStripe(tag, residue: residue, step: 10, first: 1)
+      let others: [StripeRow.State?] = [
+        nil, .open(.all), .open(try self.residue(4, 2)), .closed(token: 1), .settled(token: 1),
+      ]
+      for seen in others {
+        try self.expectEqual(
+          try await close(seen), false, "closing an open row that was seen as \(String(describing: seen))")
+      }
+      // A load changes nothing of what a row says.
+      _ = try await store.allocate(3, for: tag)
+      try self.expectEqual(try await close(.open(residue)), true, "closing what was seen")
+      for seen in others + [.open(residue)] {
+        try self.expectEqual(
+          try await close(seen), false, "closing a closed row that was seen as \(String(describing: seen))")
+      }
+      try self.expectEqual(try await close(.closed(token: 7)), true, "closing it again by the same token")
+      try self.expectEqual(
+        try await store.stripe(of: tag), StripeRow(state: .closed(token: 7), lastID: 12, step: 10), "the row after that"
+      )
+    }
+  }
+
+  private func settlesStripes() async throws {
+    try await self.withStripe { store in
+      let tag = try Tag("shared")
+      func settle(_ token: Int64) async throws -> Bool { try await store.settleStripe(of: tag, token: token) }
+      try self.expectEqual(try await settle(7), false, "settling what is not there")
+      _ = try await store.createStripe(tag, residue: self.residue(4, 1), step: 10, first: 1)
+      _ = try await store.allocate(3, for: tag)
+      try self.expectEqual(try await settle(7), false, "settling what is open")
+      try await store.closeStripe(of: tag, token: 7, step: 10)
+      try self.expectEqual(try await settle(8), false, "settling what another has closed")
+      try self.expectEqual(try await settle(7), true, "settling what was closed by this token")
+      let settled = StripeRow(state: .settled(token: 7), lastID: 12, step: 10)
+      try self.expectEqual(try await store.stripe(of: tag), settled, "the row after that")
+      try self.expectEqual(try await settle(7), false, "settling it twice")
+      let opened = try await store.openStripe(of: tag, token: 8, residue: .all, lastID: 100, step: 1)
+      try self.expectEqual(opened, false, "opening a row that another has settled")
+      try await self.expectError(.storeUnavailable, "a load from a settled row") {
+        try await store.allocate(1, for: tag)
+      }
+      try self.expectEqual(
+        try await store.tags().first { $0.tag == tag }, TagRecord(tag: tag, maxID: 12, step: 10, isClosed: true),
+        "a settled row is listed, as closed")
+      for token: Int64 in [0, -1, -7, StripeRow.tokens.upperBound + 1] {
+        try await self.expectError(.invalidArgument, "settling by token \(token)") {
+          try await store.settleStripe(of: tag, token: token)
+        }
+      }
+      try self.expectEqual(try await store.stripe(of: tag), settled, "what is refused changes nothing")
+      // It is opened as a closed one is, or closed once more.
+      try await store.closeStripe(of: tag, token: 3, step: 99)
+      try self.expectEqual(
+        try await store.stripe(of: tag), StripeRow(state: .closed(token: 3), lastID: 12, step: 10), "closed again")
+      _ = try await settle(3)
+      let again = try await store.openStripe(of: tag, token: 3, residue: .all, lastID: 100, step: 5)
+      try self.expectEqual(again, true, "opening a row that was settled by this token")
+      try self.expectEqual(
+        try await store.stripe(of: tag), StripeRow(state: .open(.all), lastID: 100, step: 5), "the row after that")
     }
   }
 

@@ -12,15 +12,29 @@ import Testing
 
   private static func machine(old: [Int] = [0, 1], new: [Int] = [2, 0, 1]) throws -> RestripeStateMachine {
     let names = Set(old + new).sorted().map { "db\($0)" }
-    return try RestripeStateMachine(tag: self.tag, databases: names, old: old, new: new, token: 7)
+    return try RestripeStateMachine(tag: self.tag, databases: names, old: old, new: new, run: 7)
+  }
+
+  /// The token of a run's row that is to have this place among `new` databases, 31 for none, and was one of `old`.
+  private static func token(_ place: Int64, old: Int64 = 2, new: Int64 = 3, run: Int64 = 7) -> Int64 {
+    run << 15 | old << 10 | new << 5 | place
   }
 
   private static func open(_ delta: Int64, _ remainder: Int64, at last: Int64, step: Int64 = 10) throws -> StripeRow {
     StripeRow(state: .open(try self.residue(delta, remainder)), lastID: last, step: step)
   }
 
-  private static func closed(at last: Int64, token: Int64 = 7) -> StripeRow {
+  private static func closed(_ token: Int64, at last: Int64) -> StripeRow {
     StripeRow(state: .closed(token: token), lastID: last, step: 10)
+  }
+
+  private static func settled(_ token: Int64, at last: Int64) -> StripeRow {
+    StripeRow(state: .settled(token: token), lastID: last, step: 10)
+  }
+
+  /// The rows of ``machine(old:new:)`` as it closes them, with these numbers.
+  private static func closed(at lasts: [Int64], run: Int64 = 7) -> [StripeRow] {
+    zip([1, 2, 0], lasts).map { self.closed(self.token($0, run: run), at: $1) }
   }
 
   /// Tells of the rows that each `read` asks for, in order.
@@ -37,50 +51,162 @@ import Testing
 
   // MARK: - The order of things
 
-  @Test func `everything is closed before anything is read for the maximum, and read before anything is opened`() throws
-  {
+  @Test func `all is closed before any is read, read before any is settled, and settled before any is opened`() throws {
     var machine = try Self.machine()
-    Self.tell([try Self.open(2, 0, at: 40, step: 25), try Self.open(2, 1, at: 61), nil], to: &machine)
+    let seen = [try Self.open(2, 0, at: 40, step: 25), try Self.open(2, 1, at: 61), nil]
+    Self.tell(seen, to: &machine)
+    let tokens = [Self.token(1), Self.token(2), Self.token(0)]
     for database in 0...2 {
-      #expect(machine.next() == .close(database: database, step: 25))
-      machine.closed(.success(()))
+      #expect(
+        machine.next() == .close(database: database, seen: seen[database]?.state, token: tokens[database], step: 25))
+      machine.closed(.success(true))
     }
     // A load that came in before the close counts, though the look did not show it.
-    Self.tell([Self.closed(at: 90), Self.closed(at: 61), Self.closed(at: 0)], to: &machine)
+    Self.tell(Self.closed(at: [90, 61, 0]), to: &machine)
+    for database in 0...1 {
+      #expect(machine.next() == .settle(database: database, token: tokens[database]))
+      machine.settled(.success(true))
+    }
     // Those of both layouts first.
     for (database, remainder) in [(0, 1), (1, 2), (2, 0)] as [(Int, Int64)] {
       let residue = try Self.residue(3, remainder)
-      #expect(machine.next() == .open(database: database, residue: residue, lastID: 90, step: 25))
+      #expect(
+        machine.next()
+          == .open(database: database, token: tokens[database], residue: residue, lastID: 90, step: 25))
       machine.opened(.success(true))
     }
     #expect(machine.next() == .done(lastID: 90))
     #expect(machine.next() == .done(lastID: 90), "it is over for good")
   }
 
-  @Test func `a database that leaves is closed and read, and stays closed`() throws {
+  @Test func `a database that leaves is closed, read and settled, and stays so`() throws {
     var machine = try Self.machine(old: [0, 1], new: [1])
     Self.tell([try Self.open(2, 0, at: 40), try Self.open(2, 1, at: 61)], to: &machine)
-    for _ in 0...1 { machine.closed(.success(())) }
-    Self.tell([Self.closed(at: 80), Self.closed(at: 61)], to: &machine)
-    #expect(machine.next() == .open(database: 1, residue: .all, lastID: 80, step: 10))
+    for _ in 0...1 { machine.closed(.success(true)) }
+    let (leaves, stays) = (Self.token(31, new: 1), Self.token(0, new: 1))
+    Self.tell([Self.closed(leaves, at: 80), Self.closed(stays, at: 61)], to: &machine)
+    for (database, token) in [(0, leaves), (1, stays)] {
+      #expect(machine.next() == .settle(database: database, token: token))
+      machine.settled(.success(true))
+    }
+    #expect(machine.next() == .open(database: 1, token: stays, residue: .all, lastID: 80, step: 10))
     machine.opened(.success(true))
     #expect(machine.next() == .done(lastID: 80))
+  }
+
+  @Test func `those of the old layout are closed first, by name, in whatever order they were listed`() throws {
+    var machine = try RestripeStateMachine(
+      tag: Self.tag, databases: ["c", "a", "d", "b"], old: [0, 2, 3], new: [1, 2], run: 7)
+    Self.tell([try Self.open(3, 0, at: 1), nil, nil, nil], to: &machine)
+    var order: [Int] = []
+    while case .close(let database, _, _, _) = machine.next() {
+      order.append(database)
+      machine.closed(.success(true))
+    }
+    #expect(order == [3, 0, 2, 1])
   }
 
   @Test func `rows that stand below 0 open at 0`() throws {
     var machine = try Self.machine(old: [0], new: [0, 1])
     Self.tell([try Self.open(1, 0, at: -5), nil], to: &machine)
-    for _ in 0...1 { machine.closed(.success(())) }
-    Self.tell([Self.closed(at: -5), Self.closed(at: -9)], to: &machine)
-    #expect(machine.next() == .open(database: 0, residue: try Self.residue(2, 0), lastID: 0, step: 10))
+    for _ in 0...1 { machine.closed(.success(true)) }
+    let tokens = [Self.token(0, old: 1, new: 2), Self.token(1, old: 1, new: 2)]
+    Self.tell([Self.closed(tokens[0], at: -5), Self.closed(tokens[1], at: -9)], to: &machine)
+    machine.settled(.success(true))
+    #expect(
+      machine.next() == .open(database: 0, token: tokens[0], residue: try Self.residue(2, 0), lastID: 0, step: 10))
+  }
+
+  // MARK: - Going on
+
+  @Test func `what an interrupted run has left is opened, above all that any row shows`() throws {
+    var machine = try Self.machine()
+    var rows: [StripeRow?] = Self.closed(at: [0, 61, 0], run: 99)
+    rows[0] = try Self.open(3, 1, at: 95)
+    rows[1] = Self.settled(Self.token(2, run: 99), at: 61)
+    Self.tell(rows, to: &machine)
+    for (database, remainder) in [(1, 2), (2, 0)] as [(Int, Int64)] {
+      let residue = try Self.residue(3, remainder)
+      let token = Self.token(remainder, run: 99)
+      #expect(machine.next() == .open(database: database, token: token, residue: residue, lastID: 95, step: 10))
+      machine.opened(.success(true))
+    }
+    #expect(machine.next() == .done(lastID: 95))
+  }
+
+  @Test func `a run that was interrupted while it settled rows is ended`() throws {
+    func token(_ place: Int64) -> Int64 { Self.token(place, new: 2, run: 99) }
+    var machine = try Self.machine(old: [0, 1], new: [2, 3])
+    Self.tell(
+      [
+        Self.settled(token(31), at: 40), Self.closed(token(31), at: 61), Self.closed(token(0), at: 10),
+        Self.closed(token(1), at: 20),
+      ], to: &machine)
+    #expect(machine.next() == .settle(database: 1, token: token(31)))
+    machine.settled(.success(true))
+    for (database, remainder) in [(2, 0), (3, 1)] as [(Int, Int64)] {
+      let residue = try Self.residue(2, remainder)
+      #expect(
+        machine.next()
+          == .open(database: database, token: token(remainder), residue: residue, lastID: 61, step: 10))
+      machine.opened(.success(true))
+    }
+    #expect(machine.next() == .done(lastID: 61))
+  }
+
+  @Test func `a run that has ended well has nothing left to do`() throws {
+    var machine = try Self.machine(old: [0, 1], new: [0, 2])
+    Self.tell(
+      [try Self.open(2, 0, at: 40), Self.settled(Self.token(31, new: 2), at: 61), try Self.open(2, 1, at: 99)],
+      to: &machine)
+    #expect(machine.next() == .done(lastID: 99))
+  }
+
+  @Test func `what was begun over other lists is refused, and nothing is changed`() throws {
+    let left = Self.token(31, new: 2, run: 99)
+    func new(_ place: Int64, run: Int64 = 99) -> StripeRow { Self.closed(Self.token(place, new: 2, run: run), at: 1) }
+    func grown(_ place: Int64, run: Int64 = 99) -> StripeRow { Self.closed(Self.token(place, old: 1, run: run), at: 1) }
+    let cases: [(old: [Int], new: [Int], rows: [StripeRow?])] = [
+      // The tag is in other databases, which were not named.
+      ([0, 1], [2, 3], [Self.settled(left, at: 1), Self.settled(left, at: 1), nil, nil]),
+      ([0, 1], [0, 2], [try Self.open(2, 0, at: 9), Self.settled(left, at: 1), nil]),
+      // The other run wants one of the rows that this one does not, or leaves one that this one wants.
+      ([0, 1], [0], [Self.settled(Self.token(31, new: 1), at: 1), Self.closed(Self.token(0, new: 1), at: 1)]),
+      // The same databases in another order.
+      ([0, 1], [3, 2], [Self.settled(left, at: 1), Self.settled(left, at: 1), new(0), new(1)]),
+      // Of another number of databases.
+      ([0], [1, 2], [Self.settled(Self.token(31, old: 1), at: 1), grown(0), grown(1)]),
+      // What two runs have left.
+      ([0, 1], [2, 3], [Self.settled(left, at: 1), Self.settled(left, at: 1), new(0), new(1, run: 98)]),
+      ([0], [0, 1, 2], [try Self.open(3, 0, at: 9), grown(1), grown(2, run: 98)]),
+      ([0], [0, 1, 2], [try Self.open(3, 0, at: 9), nil, grown(2)]),
+      // Closed by a run that knew of three databases so far.
+      ([0, 1], [2, 3], [Self.closed(Self.token(31, old: 3, new: 2), at: 1), try Self.open(2, 1, at: 1), nil, nil]),
+    ]
+    for (index, each) in cases.enumerated() {
+      var machine = try Self.machine(old: each.old, new: each.new)
+      Self.tell(each.rows, to: &machine)
+      let error = try #require(Self.failure(of: machine), "case \(index): \(machine.next())")
+      #expect(error.code == .storeRejected && error.message.hasSuffix("nothing was changed"), "case \(index): \(error)")
+    }
   }
 
   // MARK: - What ends a run
 
+  private static let closedByOther = closed(token(1, run: 8), at: 5)
+
+  /// A machine that has closed all its rows.
+  private static func closing() throws -> RestripeStateMachine {
+    var machine = try self.machine()
+    self.tell([try self.open(2, 0, at: 40), try self.open(2, 1, at: 61), nil], to: &machine)
+    for _ in 0...2 { machine.closed(.success(true)) }
+    return machine
+  }
+
   @Test func `nothing is closed where a database does not answer the look`() throws {
     for missing in 0...2 {
       var machine = try Self.machine()
-      Self.tell(Array(repeating: Self.closed(at: 1), count: missing), to: &machine)
+      Self.tell(Array(repeating: Self.closedByOther, count: missing), to: &machine)
       machine.read(.failure(Self.away))
       let error = try #require(Self.failure(of: machine))
       #expect(error.code == .storeUnavailable)
@@ -88,9 +214,10 @@ import Testing
     }
   }
 
-  @Test func `a layout of another number of databases is refused, one that an interrupted run began is not`() throws {
+  @Test func `a layout of another number of databases is refused, rows that an interrupted run closed are not`() throws
+  {
     var machine = try Self.machine()
-    machine.read(.success(try Self.open(4, 0, at: 40)))
+    Self.tell([try Self.open(4, 0, at: 40), nil, nil], to: &machine)
     let error = try #require(Self.failure(of: machine))
     #expect(error.code == .storeRejected)
     #expect(error.message.contains("one of 4 stripes, but it was said to be in 2 databases"))
@@ -100,8 +227,9 @@ import Testing
     #expect(try #require(Self.failure(of: foreign)).message.contains("database db2 has ids"))
 
     var again = try Self.machine()
-    Self.tell([try Self.open(3, 1, at: 90), Self.closed(at: 61, token: 9), Self.closed(at: 0, token: 9)], to: &again)
-    #expect(again.next() == .close(database: 0, step: 10))
+    let rows = [try Self.open(2, 0, at: 90), Self.closedByOther, Self.settled(5, at: 0)]
+    Self.tell(rows, to: &again)
+    #expect(again.next() == .close(database: 0, seen: rows[0].state, token: Self.token(1), step: 10))
   }
 
   @Test func `a tag without a row is unknown`() throws {
@@ -113,39 +241,54 @@ import Testing
   @Test func `a close that may have failed ends the run, which says that rows may be closed`() throws {
     var machine = try Self.machine()
     Self.tell([try Self.open(2, 0, at: 40), try Self.open(2, 1, at: 61), nil], to: &machine)
-    machine.closed(.success(()))
+    machine.closed(.success(true))
     machine.closed(.failure(Self.away))
     let error = try #require(Self.failure(of: machine))
     #expect(error.code == .storeUnavailable)
     #expect(error.message.hasSuffix("run it again"))
   }
 
+  @Test func `a row that has changed since the look ends the run`() throws {
+    var machine = try Self.machine()
+    Self.tell([try Self.open(2, 0, at: 40), try Self.open(2, 1, at: 61), nil], to: &machine)
+    machine.closed(.success(true))
+    machine.closed(.success(false))
+    #expect(try #require(Self.failure(of: machine)).message.contains("another restripe"))
+  }
+
   @Test(arguments: [0, 1, 2])
-  func `nothing is opened where one row is not closed by this run any more`(_ other: Int) throws {
-    for row in [Self.closed(at: 5, token: 8), try Self.open(2, 0, at: 5), nil] {
-      var machine = try Self.machine()
-      Self.tell([try Self.open(2, 0, at: 40), try Self.open(2, 1, at: 61), nil], to: &machine)
-      for _ in 0...2 { machine.closed(.success(())) }
-      Self.tell(Array(repeating: Self.closed(at: 5), count: other), to: &machine)
+  func `nothing is settled where one row is not closed by this run any more`(_ other: Int) throws {
+    for row in [Self.closedByOther, try Self.open(2, 0, at: 5), nil] {
+      var machine = try Self.closing()
+      Self.tell(Array(Self.closed(at: [5, 5, 5]).prefix(other)), to: &machine)
       machine.read(.success(row))
       #expect(try #require(Self.failure(of: machine)).message.contains("another restripe"))
     }
   }
 
+  @Test func `nothing is opened where a row could not be settled`() throws {
+    for result in [Result<Bool, IDError>.success(false), .failure(Self.away)] {
+      var machine = try Self.closing()
+      Self.tell(Self.closed(at: [40, 61, 0]), to: &machine)
+      machine.settled(.success(true))
+      machine.settled(result)
+      #expect(Self.failure(of: machine) != nil)
+    }
+  }
+
   @Test func `nothing more is opened once a row was not closed by this run any more`() throws {
-    var machine = try Self.machine()
-    Self.tell([try Self.open(2, 0, at: 40), try Self.open(2, 1, at: 61), nil], to: &machine)
-    for _ in 0...2 { machine.closed(.success(())) }
-    Self.tell([Self.closed(at: 40), Self.closed(at: 61), Self.closed(at: 0)], to: &machine)
+    var machine = try Self.closing()
+    Self.tell(Self.closed(at: [40, 61, 0]), to: &machine)
+    for _ in 0...1 { machine.settled(.success(true)) }
     machine.opened(.success(true))
     machine.opened(.success(false))
-    #expect(try #require(Self.failure(of: machine)).message.contains("in database db1 is no longer closed"))
+    #expect(try #require(Self.failure(of: machine)).message.contains("in database db1 has changed"))
   }
 
   @Test func `lists that make no sense are refused with every reason`() throws {
-    func reasons(_ old: [Int], _ new: [Int], token: Int64 = 1) -> String? {
+    func reasons(_ old: [Int], _ new: [Int], run: Int64 = 1) -> String? {
       do throws(IDError) {
-        _ = try RestripeStateMachine(tag: Self.tag, databases: ["a", "b"], old: old, new: new, token: token)
+        _ = try RestripeStateMachine(tag: Self.tag, databases: ["a", "b"], old: old, new: new, run: run)
         return nil
       } catch { return error.message }
     }
@@ -154,7 +297,8 @@ import Testing
     #expect(reasons([0, 1], [1, 1])?.contains("named twice") == true)
     #expect(reasons([0], [0])?.contains("every database is in a layout") == true)
     #expect(reasons([0], [2, 1])?.contains("no other is") == true)
-    #expect(reasons([0, 1], [0], token: 0)?.contains("a token is") == true)
+    #expect(reasons([0, 1], [0], run: -1)?.contains("a run has a number") == true)
+    #expect(reasons([0, 1], [0], run: 1 << 16)?.contains("a run has a number") == true)
   }
 
   // MARK: - Over stores
@@ -175,7 +319,7 @@ import Testing
       func places(_ layout: [Int]) -> [Int] { layout.compactMap { all.firstIndex(of: $0) } }
       let run = try Restripe(
         tag: Self.tag, databases: all.map { (stores[$0].name, stores[$0].store) }, old: places(old), new: places(new),
-        token: Int64(token + 1))
+        run: Int64(token + 1))
       #expect(try await run.run() == last)
       for left in Set(old).subtracting(new) {
         await #expect(throws: IDError.self) { try await stores[left].store.allocate(1, for: Self.tag) }
@@ -206,7 +350,7 @@ import Testing
     let stores = Self.stores(2)
     _ = try await stores[0].store.createStripe(Self.tag, residue: .all, step: 10, first: 1)
     let run = try Restripe(
-      tag: Self.tag, databases: stores.map { ($0.name, $0.store) }, old: [0], new: [0, 1], token: 3)
+      tag: Self.tag, databases: stores.map { ($0.name, $0.store) }, old: [0], new: [0, 1], run: 3)
     await stores[1].store.close()
     var actions: [RestripeStateMachine.Action] = []
     await #expect(throws: IDError.self) { try await run.run { actions.append($0) } }

@@ -84,7 +84,11 @@ import Testing
     #expect(StripeRow.State(delta: 2, remainder: 1) == .open(odd))
     #expect(StripeRow.State(delta: 0, remainder: 1) == .closed(token: 1))
     #expect(StripeRow.State(delta: 0, remainder: 2_147_483_647) == .closed(token: 2_147_483_647))
-    for (delta, remainder) in [(0, 0), (0, -1), (0, 2_147_483_648), (2, 2), (-1, 5), (1_000_001, 0)]
+    #expect(StripeRow.State(delta: 0, remainder: -1) == .settled(token: 1))
+    #expect(StripeRow.State(delta: 0, remainder: -2_147_483_647) == .settled(token: 2_147_483_647))
+    for (delta, remainder) in [
+      (0, 0), (0, -2_147_483_648), (0, .min), (0, 2_147_483_648), (2, 2), (-1, 5), (1_000_001, 0),
+    ]
       as [(Int64, Int64)]
     {
       #expect(StripeRow.State(delta: delta, remainder: remainder) == nil, "\(delta), \(remainder)")

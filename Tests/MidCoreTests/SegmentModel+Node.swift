@@ -275,7 +275,7 @@ extension SegmentModel {
     }
     for tag in 0..<self.tags {
       let open = self.databases.indices.filter { database in
-        !self.databases[database].isAway && self.databases[database].rows[tag].map { $0.token == nil } == true
+        !self.databases[database].isAway && self.databases[database].rows[tag].map { $0.closed == nil } == true
       }
       let records = open.compactMap { self.databases[$0].rows[tag]?.record }
       for (database, record) in zip(open, records) { self.nodes[index].beliefs[tag][database] = record.residue }

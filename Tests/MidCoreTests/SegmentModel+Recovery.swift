@@ -8,8 +8,12 @@ extension SegmentModel {
     while !self.tools.isEmpty { self.work(0, isFaulty: false) }
     self.orphans = []
     for tag in 0..<self.tags where self.isClosedSomewhere(tag) {
-      self.start(tag, old: self.layouts[tag], new: self.layouts[tag])
-      while !self.tools.isEmpty { self.work(0, isFaulty: false) }
+      // An operator who knows of all runs that were begun, and which came furthest: that one may have to be ended.
+      for (old, new) in [(self.layouts[tag], self.layouts[tag])] + self.runs[tag].reversed()
+      where self.isClosedSomewhere(tag) {
+        self.start(tag, old: old, new: new)
+        while !self.tools.isEmpty { self.work(0, isFaulty: false) }
+      }
     }
     for index in self.nodes.indices { try self.finish(index) }
     try self.mend()
@@ -21,7 +25,7 @@ extension SegmentModel {
   }
 
   private func isClosedSomewhere(_ tag: Int) -> Bool {
-    self.layouts[tag].contains { self.databases[$0].rows[tag].map { $0.token != nil } ?? true }
+    self.layouts[tag].contains { self.databases[$0].rows[tag].map { $0.closed != nil } ?? true }
   }
 
   /// Lets all that is under way come to its end.

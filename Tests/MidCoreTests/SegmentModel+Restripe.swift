@@ -10,24 +10,20 @@ extension SegmentModel {
     let new: [Int]
     var machine: RestripeStateMachine
     var flight: Flight?
+    var hasClosed = false
     /// What the look has shown, for the sabotage.
     var shown: [Int64] = []
   }
 
-  /// Starts a tool, at most two at a time, the second one over the same databases and tag as the first.
+  /// Starts a tool, at most two at a time, the second one for the same tag as the first, and whatever databases; or one that
+  /// goes on with a run that has ended badly.
   mutating func startTool() {
     guard self.databases.count > 1, self.tools.count < 2 else { return }
-    guard let first = self.tools.first else {
-      let tag = self.random.below(self.tags)
-      return self.start(tag, old: self.layouts[tag], new: self.someDatabases())
+    let tag = self.tools.first?.tag ?? self.random.below(self.tags)
+    if let last = self.runs[tag].last, self.random.below(2) == 0 {
+      return self.start(tag, old: last.old, new: last.new)
     }
-    if self.sabotage == .otherDatabases {
-      return self.start(first.tag, old: self.layouts[first.tag], new: self.someDatabases())
-    }
-    var new = self.random.below(2) == 0 ? first.new : first.databases
-    new.shuffle(using: &self.random)
-    let old = self.layouts[first.tag]
-    if Set(old + new) == Set(first.databases) { self.start(first.tag, old: old, new: new) }
+    self.start(tag, old: self.layouts[tag], new: self.someDatabases())
   }
 
   mutating func start(_ tag: Int, old: [Int], new: [Int]) {
@@ -35,8 +31,9 @@ extension SegmentModel {
     func places(_ layout: [Int]) -> [Int] { layout.compactMap { databases.firstIndex(of: $0) } }
     do throws(IDError) {
       let machine = try RestripeStateMachine(
-        tag: .default, databases: databases.map { "\($0)" }, old: places(old), new: places(new), token: self.nextToken)
-      self.nextToken += 1
+        tag: .default, databases: databases.map { "\($0)" }, old: places(old), new: places(new), run: self.nextRun)
+      self.nextRun += 1
+      self.runs[tag].append((old, new))
       self.tools.append(Tool(tag: tag, databases: databases, new: new, machine: machine))
     } catch { preconditionFailure("\(error)") }
   }
@@ -59,20 +56,25 @@ extension SegmentModel {
     let tool = self.tools[index]
     switch tool.machine.next() {
     case .read(let place): self.read(tool.databases[place], index)
-    case .close(let place, let step):
-      let request = Request.close(tag: tool.tag, token: tool.machine.token, step: step)
+    case .close(let place, let seen, let token, let step):
+      self.tools[index].hasClosed = true
+      let request = Request.close(tag: tool.tag, seen: seen, token: token, step: step)
       if self.sabotage == .opensEarly && place == tool.databases.count - 1 {
-        self.tools[index].machine.closed(.success(()))
+        self.tools[index].machine.closed(.success(true))
       } else {
         self.tools[index].flight = Flight(database: tool.databases[place], request: request)
       }
-    case .open(let place, let residue, let lastID, let step):
+    case .settle(let place, let token):
+      self.tools[index].flight = Flight(
+        database: tool.databases[place], request: .settle(tag: tool.tag, token: token))
+    case .open(let place, let token, let residue, let lastID, let step):
       let request = Request.open(
-        tag: tool.tag, token: tool.machine.token, residue: residue, lastID: lastID, step: step,
+        tag: tool.tag, token: token, residue: residue, lastID: lastID, step: step,
         layout: tool.new)
       self.tools[index].flight = Flight(database: tool.databases[place], request: request)
     case .done:
       self.counts.restripes += 1
+      if !tool.hasClosed { self.counts.resumed += 1 }
       self.tools.remove(at: index)
     case .failed(let error):
       if error.message.contains("another restripe") { self.counts.overtaken += 1 }
@@ -85,7 +87,7 @@ extension SegmentModel {
     guard !self.databases[database].isAway else { return self.tools[index].machine.read(.failure(Self.away)) }
     var row = self.databases[database].rows[tool.tag].map { row in
       StripeRow(
-        state: row.token.map { .closed(token: $0) } ?? .open(row.record.residue), lastID: row.record.lastID,
+        state: row.closed ?? .open(row.record.residue), lastID: row.record.lastID,
         step: row.record.step)
     }
     self.tools[index].shown.append(row?.lastID ?? 0)
@@ -94,7 +96,8 @@ extension SegmentModel {
     if place >= 0 {
       if self.sabotage == .readsEarly { row?.lastID = tool.shown[place] }
       if self.sabotage == .opensEarly && place == tool.databases.count - 1 {
-        row = StripeRow(state: .closed(token: tool.machine.token), lastID: row?.lastID ?? 0, step: row?.step ?? 1)
+        row = StripeRow(
+          state: .closed(token: tool.machine.token(of: place)), lastID: row?.lastID ?? 0, step: row?.step ?? 1)
       }
     }
     self.tools[index].machine.read(.success(row))
@@ -123,12 +126,13 @@ extension SegmentModel {
       case .failed(let error): .failure(error)
       case .range, .mismatch: preconditionFailure("a tool loads nothing")
       }
-    if case .close = flight.request {
-      self.tools[index].machine.closed(result.map { _ in })
-    } else if self.sabotage == .opensEarly, case .success = result {
-      self.tools[index].machine.opened(.success(true))
-    } else {
-      self.tools[index].machine.opened(result)
+    // What was never closed can't be settled or opened, and the sabotaged tool does not notice.
+    let told = self.sabotage == .opensEarly ? result.map { _ in true } : result
+    switch flight.request {
+    case .close: self.tools[index].machine.closed(result)
+    case .settle: self.tools[index].machine.settled(told)
+    case .open: self.tools[index].machine.opened(told)
+    case .load, .giveBack: preconditionFailure("a tool loads nothing")
     }
   }
 }

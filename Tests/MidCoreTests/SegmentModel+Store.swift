@@ -5,7 +5,8 @@ import MidTestKit
 extension SegmentModel {
   struct Row {
     var record: TagRecord
-    var token: Int64?
+    /// What the row says where it is closed or left.
+    var closed: StripeRow.State?
   }
 
   struct Database {
@@ -26,7 +27,8 @@ extension SegmentModel {
   enum Request {
     case load(tag: Int, SegmentClaim, TableDialect.Residue)
     case giveBack(tag: Int, IDRange)
-    case close(tag: Int, token: Int64, step: Int64)
+    case close(tag: Int, seen: StripeRow.State?, token: Int64, step: Int64)
+    case settle(tag: Int, token: Int64)
     case open(tag: Int, token: Int64, residue: TableDialect.Residue, lastID: Int64, step: Int64, layout: [Int])
   }
 
@@ -50,23 +52,34 @@ extension SegmentModel {
       switch request {
       case .load(let tag, let claim, let believed): return try self.load(tag, claim, believed, database)
       case .giveBack(let tag, let rest):
-        guard var row = self.databases[database].rows[tag], row.token == nil else { return .done(false) }
+        guard var row = self.databases[database].rows[tag], row.closed == nil else { return .done(false) }
         guard let (taken, before, residue) = TableDialect.stripe.marks(of: rest) else { return .done(false) }
         let isLast = taken.contains(row.record.maxID) && residue == row.record.residue
         guard isLast || self.sabotage == .blindGiveBack else { return .done(false) }
         row.record.maxID = before
         self.databases[database].commit(tag, row)
         return .done(true)
-      case .close(let tag, let token, let step):
+      case .close(let tag, let seen, let token, let step):
+        let found = self.databases[database].rows[tag].map { $0.closed ?? .open($0.record.residue) }
+        guard found == seen || self.sabotage == .closesAnyway else { return .done(false) }
         var row = self.databases[database].rows[tag] ?? Row(record: TagRecord(tag: .default, maxID: 0, step: step))
-        (row.record.isClosed, row.record.residue, row.token) = (true, .all, token)
+        (row.record.isClosed, row.record.residue, row.closed) = (true, .all, .closed(token: token))
         self.databases[database].rows[tag] = row
         // No failover goes back past this: what the tool's text does not promise.
         self.databases[database].commits = []
         return .done(true)
+      case .settle(let tag, let token):
+        guard var row = self.databases[database].rows[tag] else { return .done(false) }
+        guard row.closed == .closed(token: token) || self.sabotage == .opensAnyway else { return .done(false) }
+        row.closed = .settled(token: token)
+        self.databases[database].rows[tag] = row
+        self.databases[database].commits = []
+        return .done(true)
       case .open(let tag, let token, let residue, let lastID, let step, let layout):
         guard let row = self.databases[database].rows[tag] else { return .done(false) }
-        guard row.token == token || self.sabotage == .opensAnyway else { return .done(false) }
+        guard
+          row.closed == .closed(token: token) || row.closed == .settled(token: token) || self.sabotage == .opensAnyway
+        else { return .done(false) }
         let record = TagRecord(
           tag: .default, maxID: max(row.record.maxID, lastID), step: step, residue: residue)
         self.databases[database].rows[tag] = Row(record: record)
@@ -123,7 +136,7 @@ extension SegmentModel {
   /// Another step for one row.
   mutating func setStep() {
     let (database, tag) = (self.random.below(self.databases.count), self.random.below(self.tags))
-    guard var row = self.databases[database].rows[tag], row.token == nil else { return }
+    guard var row = self.databases[database].rows[tag], row.closed == nil else { return }
     row.record.step = Int64(1 + self.random.below(20))
     self.databases[database].commit(tag, row)
   }
@@ -136,7 +149,7 @@ extension SegmentModel {
   }
 
   mutating func advance(past last: Int64, _ tag: Int, _ database: Int) {
-    guard var row = self.databases[database].rows[tag], row.token == nil else { return }
+    guard var row = self.databases[database].rows[tag], row.closed == nil else { return }
     do throws(IDError) {
       row.record.maxID = try TableDialect.stripe.moving(row.record, to: last + 1)
       self.databases[database].commit(tag, row)

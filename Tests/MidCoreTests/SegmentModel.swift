@@ -25,8 +25,8 @@ struct SegmentModel {
     case opensAnyway
     /// A load does not compare the row's delta and remainder.
     case noResidue
-    /// Two tools at once over different databases: what the rules do not see.
-    case otherDatabases
+    /// A row is closed whatever it says by then.
+    case closesAnyway
   }
 
   /// What went wrong.
@@ -60,6 +60,8 @@ struct SegmentModel {
   var databases: [Database] = []
   /// Which databases a tag is spread over, as operators know.
   var layouts: [[Int]]
+  /// The lists of all runs that were begun, by tag.
+  var runs: [[(old: [Int], new: [Int])]] = []
   var nodes: [Node] = []
   var tools: [Tool] = []
   /// Requests whose senders are gone: they may still be carried out, each once.
@@ -68,7 +70,7 @@ struct SegmentModel {
   let clock = ManualClock(wallMilliseconds: 0)
   var time: Int64 = 0
   var calls: [Call] = []
-  var nextToken: Int64 = 1
+  var nextRun: Int64 = 1
   /// What was given out, by tag.
   var issued: [[IDRange]]
   /// What was committed and then lost by a failover, by tag.
@@ -105,7 +107,7 @@ struct SegmentModel {
   init(seed: UInt64, sabotage: Sabotage = .none) throws {
     var random = SplitMix64(seed: seed)
     let isAboutLoss = sabotage == .noHighWater
-    let isAboutLayouts: Bool = [.opensEarly, .readsEarly, .opensAnyway, .noResidue, .otherDatabases].contains(sabotage)
+    let isAboutLayouts: Bool = [.opensEarly, .readsEarly, .opensAnyway, .noResidue, .closesAnyway].contains(sabotage)
     self.isAboutLayouts = isAboutLayouts || (sabotage == .none && random.below(5) == 0)
     // The table of one database is what most run.
     let count = isAboutLoss ? 1 : self.isAboutLayouts ? 2 + random.below(3) : max(1, random.below(6) - 1)
@@ -136,6 +138,7 @@ struct SegmentModel {
       self.databases[database].rows[tag] = Row(record: record)
     }
     self.layouts.append(layout)
+    self.runs.append([])
   }
 
   /// One or more databases, in any order.
@@ -318,6 +321,7 @@ extension SegmentModel {
     var crashedTools = 0
     /// Tools that found another one at work.
     var overtaken = 0
+    var resumed = 0
     /// Loads that did not match the row's delta and remainder any more.
     var mismatches = 0
 
@@ -326,6 +330,7 @@ extension SegmentModel {
         \.loads, \.refusedCalls, \.expired, \.cancelled, \.lostAnswers, \.orphans, \.crashes, \.emptyFolders,
         \.givenBack,
         \.notGivenBack, \.failovers, \.lostRanges, \.alarms, \.repeatsOfLost, \.restripes, \.crashedTools, \.overtaken,
+        \.resumed,
         \.mismatches,
       ]
     }

@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import MidCore
+import MidTestKit
 import Synchronization
 import Testing
 

@@ -46,21 +46,33 @@ extension MemoryStore {
   public func stripe(of tag: Tag) async throws(IDError) -> StripeRow? {
     try self.transaction { state throws(IDError) in
       state.tags[tag].map { record in
-        StripeRow(
-          state: state.tokens[tag].map { .closed(token: $0) } ?? .open(record.residue), lastID: record.maxID,
-          step: record.step)
+        StripeRow(state: state.closed[tag] ?? .open(record.residue), lastID: record.maxID, step: record.step)
       }
     }
   }
 
-  public func closeStripe(of tag: Tag, token: Int64, step: Int64) async throws(IDError) {
+  public func closeStripe(
+    of tag: Tag, ifStill seen: StripeRow.State?, token: Int64, step: Int64
+  ) async throws(IDError) -> Bool {
     try self.transaction { state throws(IDError) in
       try StripeRow.check(token: token)
       try StripeRow.check(step: step)
+      let found = state.closed[tag] ?? state.tags[tag].map { .open($0.residue) }
+      guard found == seen else { return false }
       var record = state.tags[tag] ?? TagRecord(tag: tag, maxID: 0, step: step)
       (record.isClosed, record.residue) = (true, .all)
       state.tags[tag] = record
-      state.tokens[tag] = token
+      state.closed[tag] = .closed(token: token)
+      return true
+    }
+  }
+
+  public func settleStripe(of tag: Tag, token: Int64) async throws(IDError) -> Bool {
+    try self.transaction { state throws(IDError) in
+      try StripeRow.check(token: token)
+      guard state.closed[tag] == .closed(token: token) else { return false }
+      state.closed[tag] = .settled(token: token)
+      return true
     }
   }
 
@@ -70,9 +82,11 @@ extension MemoryStore {
     try self.transaction { state throws(IDError) in
       try StripeRow.check(token: token)
       try StripeRow.check(step: step)
-      guard let closed = state.tags[tag], state.tokens[tag] == token else { return false }
+      guard let closed = state.tags[tag], let said = state.closed[tag],
+        [.closed(token: token), .settled(token: token)].contains(said)
+      else { return false }
       state.tags[tag] = TagRecord(tag: tag, maxID: max(closed.maxID, lastID), step: step, residue: residue)
-      state.tokens[tag] = nil
+      state.closed[tag] = nil
       return true
     }
   }

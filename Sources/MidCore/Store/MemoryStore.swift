@@ -9,7 +9,8 @@ public final class MemoryStore: IDStore, StripeStore, TicketStore {
   struct State: Sendable {
     var tags: [Tag: TagRecord] = [:]
     /// By which token a row is closed.
-    var tokens: [Tag: Int64] = [:]
+    /// What rows say that are closed, or that their tags have left.
+    var closed: [Tag: StripeRow.State] = [:]
     var workers: [Int64: WorkerRecord] = [:]
     var lastTickets: [TicketTable: Int64] = [:]
     var isClosed = false

@@ -14,14 +14,14 @@ public struct Restripe: Sendable {
   ///   - databases: Every database of both layouts, with the name that errors call it by.
   ///   - old: Which of them the tag is spread over so far.
   ///   - new: Which of them it is to be spread over, in the order of the remainders.
-  ///   - token: This run's own, one of ``StripeRow/tokens``: draw it at random, and never use it again.
+  ///   - run: This run's own number, one of ``RestripeStateMachine/runs``: draw it at random, and never use it again.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason.
   public init(
-    tag: Tag, databases: [(name: String, store: any StripeStore)], old: [Int], new: [Int], token: Int64
+    tag: Tag, databases: [(name: String, store: any StripeStore)], old: [Int], new: [Int], run: Int64
   ) throws(IDError) {
     self.databases = databases.map(\.store)
     self.start = try RestripeStateMachine(
-      tag: tag, databases: databases.map(\.name), old: old, new: new, token: token)
+      tag: tag, databases: databases.map(\.name), old: old, new: new, run: run)
   }
 
   /// Carries the run out.
@@ -36,7 +36,7 @@ public struct Restripe: Sendable {
     _ onAction: (RestripeStateMachine.Action) -> Void = { _ in }
   ) async throws(IDError) -> Int64 {
     var machine = self.start
-    let (tag, token) = (machine.tag, machine.token)
+    let tag = machine.tag
     while true {
       let action = machine.next()
       onAction(action)
@@ -44,13 +44,17 @@ public struct Restripe: Sendable {
       case .read(let database):
         let store = self.databases[database]
         machine.read(await Self.result { () async throws(IDError) in try await store.stripe(of: tag) })
-      case .close(let database, let step):
+      case .close(let database, let seen, let token, let step):
         let store = self.databases[database]
         machine.closed(
           await Self.result { () async throws(IDError) in
-            try await store.closeStripe(of: tag, token: token, step: step)
+            try await store.closeStripe(of: tag, ifStill: seen, token: token, step: step)
           })
-      case .open(let database, let residue, let lastID, let step):
+      case .settle(let database, let token):
+        let store = self.databases[database]
+        machine.settled(
+          await Self.result { () async throws(IDError) in try await store.settleStripe(of: tag, token: token) })
+      case .open(let database, let token, let residue, let lastID, let step):
         let store = self.databases[database]
         machine.opened(
           await Self.result { () async throws(IDError) in

@@ -10,7 +10,8 @@ public struct TagRecord: Sendable, Hashable {
   public var rule: TableDialect.RangeRule
   /// Which numbers are ids. All of them where the row ``isClosed``, which says nothing then.
   public var residue: TableDialect.Residue
-  /// Whether nobody can load from the row, since the tag is being restriped: ``StripeStore/closeStripe(of:token:step:)``.
+  /// Whether nobody can load from the row, since the tag is being restriped:
+  /// ``StripeStore/closeStripe(of:ifStill:token:step:)``.
   /// The tag is there all the same.
   public var isClosed: Bool
 

@@ -6,6 +6,9 @@ public struct StripeRow: Sendable, Hashable {
     case open(TableDialect.Residue)
     /// They can't: a run of restriping that goes by this token, one of ``StripeRow/tokens``, has closed the row.
     case closed(token: Int64)
+    /// They can't: the run of restriping that goes by this token had all rows of the tag closed at once. The tag is spread
+    /// over other databases now, or will be once that run, or one that goes on with it, has ended well.
+    case settled(token: Int64)
   }
 
   /// What the row says of loads.
@@ -22,7 +25,8 @@ public struct StripeRow: Sendable, Hashable {
     self.step = step
   }
 
-  /// What a token may be: a closed row keeps it in the column of the remainder, beside a delta of 0.
+  /// What a token may be: a closed row keeps it in the column of the remainder, beside a delta of 0, and a settled one keeps
+  /// it there below zero.
   public static let tokens: ClosedRange<Int64> = 1...Int64(Int32.max)
 }
 
@@ -41,23 +45,31 @@ public protocol StripeStore: SegmentStore {
   /// - Throws: ``IDError/Code/storeRejected`` where it is neither: a delta and a remainder that no number has.
   func stripe(of tag: Tag) async throws(IDError) -> StripeRow?
 
-  /// Closes the row, whatever it said, also one that another run has closed; creates a closed one that stands at 0 where
-  /// there is none.
+  /// Closes the row, if it still says what the run has seen of it; creates a closed one that stands at 0 where there was
+  /// none. Loads meanwhile do not count: they move the row on and change nothing of what it says.
   ///
   /// - Parameters:
+  ///   - seen: What the row has said, or nil where there was none.
   ///   - token: The run's own, one of ``StripeRow/tokens``.
   ///   - step: The step of a row that is created, in ids, 1 or more. A row that is there keeps its own.
+  /// - Returns: `false` where the row says something else by now. Nothing was changed then.
   /// - Throws: ``IDError/Code/invalidArgument`` for a token or step out of range.
-  func closeStripe(of tag: Tag, token: Int64, step: Int64) async throws(IDError)
+  func closeStripe(of tag: Tag, ifStill seen: StripeRow.State?, token: Int64, step: Int64) async throws(IDError) -> Bool
 
-  /// Opens a row that is closed with `token`. Its next id lies above `lastID`, and above where the row stands.
+  /// Settles a row that is closed with `token`: from then on no other run can close it that has seen it before.
+  ///
+  /// - Returns: `false` where the row is not closed with it, or is not there. Nothing was changed then.
+  /// - Throws: ``IDError/Code/invalidArgument`` for a token out of range.
+  func settleStripe(of tag: Tag, token: Int64) async throws(IDError) -> Bool
+
+  /// Opens a row that is closed or settled with `token`. Its next id lies above `lastID`, and above where the row stands.
   ///
   /// - Parameters:
   ///   - residue: Which numbers are its ids from now on.
   ///   - lastID: The largest number that can have been given out of any of the tag's rows.
   ///   - step: How many ids a load takes at least, 1 or more. One that is too large for the column becomes the largest
   ///     that is not: a row that stayed closed for that could be mended by no call.
-  /// - Returns: `false` where the row is not closed with it, or is not there. Nothing was changed then.
+  /// - Returns: `false` where the row is neither, or is not there. Nothing was changed then.
   /// - Throws: ``IDError/Code/invalidArgument`` for a number out of range.
   func openStripe(
     of tag: Tag, token: Int64, residue: TableDialect.Residue, lastID: Int64, step: Int64
@@ -82,6 +94,8 @@ extension StripeRow.State {
       self = .open(residue)
     } else if delta == 0, StripeRow.tokens.contains(remainder) {
       self = .closed(token: remainder)
+    } else if delta == 0, remainder < 0, StripeRow.tokens.contains(0 - max(remainder, -Int64.max)) {
+      self = .settled(token: 0 - remainder)
     } else {
       return nil
     }
@@ -95,7 +109,7 @@ extension TableDialect {
   package func record(_ tag: Tag, maxID: Int64, step: Int64, _ state: StripeRow.State) -> TagRecord {
     switch state {
     case .open(let residue): return self.record(tag, maxID: maxID, step: step, residue)
-    case .closed:
+    case .closed, .settled:
       var record = self.record(tag, maxID: maxID, step: step)
       record.isClosed = true
       return record

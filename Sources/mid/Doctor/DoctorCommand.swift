@@ -44,7 +44,8 @@ struct DoctorCommand: AsyncParsableCommand {
         ? [] : try StoreOpener.ticketStores(of: configuration, beside: store, observer: { _, _, _ in })
       let databases = try StoreOpener.segmentSource(of: configuration).open(
         patience: configuration.databases.timeout, logger: DoctorProbe.quiet)
-      probe = DoctorProbe(configuration: configuration, store: store, databases: databases, ticketStores: tickets,
+      probe = DoctorProbe(
+        configuration: configuration, store: store, databases: databases, ticketStores: tickets,
         wish: wish)
     } catch {
       throw ServerOptions.broken([error.message])

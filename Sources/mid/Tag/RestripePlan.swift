@@ -61,9 +61,9 @@ struct RestripePlan {
     if self.isDone(rows) { return ["tag \(tag): already over \(self.new.count) databases as wanted"] }
     let old = try self.layout(of: rows)
     guard !isDryRun else { return self.preview(tag, rows, old) }
-    let token = Int64.random(in: StripeRow.tokens)
     let run = try Restripe(
-      tag: tag, databases: self.databases.map { ($0.name, $0.store) }, old: old, new: self.new, token: token)
+      tag: tag, databases: self.databases.map { ($0.name, $0.store) }, old: old, new: self.new,
+      run: .random(in: RestripeStateMachine.runs))
     let last = try await run.run()
     return ["tag \(tag): over \(self.new.count) databases now, was \(old.count); next ids lie above \(last)"]
   }
@@ -89,10 +89,10 @@ struct RestripePlan {
     for (database, row) in rows.enumerated() {
       switch row?.state {
       case .open(let residue)?: open.append((database, residue))
-      case .closed?:
+      case .closed?, .settled?:
         throw IDError(
           .storeRejected,
-          "its row in \(self.databases[database].name) is closed by a run that was interrupted: name all databases that it was "
+          "its row in \(self.databases[database].name) is closed by another run: name all databases that it was "
             + "in before with --from; nothing was changed")
       case nil: break
       }
@@ -118,6 +118,7 @@ struct RestripePlan {
         switch row?.state {
         case .open(let residue)?: "ids of remainder \(residue.remainder) by \(residue.delta), up to \(row?.lastID ?? 0)"
         case .closed?: "closed, up to \(row?.lastID ?? 0)"
+        case .settled?: "closed for good, up to \(row?.lastID ?? 0)"
         case nil: "no row"
         }
       let then = self.new.firstIndex(of: database).map { "remainder \($0) by \(self.new.count)" } ?? "closed for good"
