@@ -23,7 +23,7 @@ import Testing
   @Test func `rows as the list says are well`() throws {
     let findings = self.findings([[try self.record(2, 0)], [try self.record(2, 1)]])
     #expect(findings.map(\.level) == [.ok, .ok, .ok])
-    #expect(findings.last?.found == "1 tags stand as the list of 2 databases says")
+    #expect(findings.last?.found == "all tags (1) stand as the list of 2 databases says")
   }
 
   @Test func `a stripe that is away is a warning while another answers, a shard is a failure`() throws {

@@ -27,7 +27,8 @@ struct DatabaseCheck {
         // One of several stripes that is away takes nothing with it.
         let isBearable = self.isStriped && isAnyUp && finding.level == .fail
         return Finding(
-          level: isBearable ? .warn : finding.level, check: Self.name, found: "\(look.name): \(finding.found)",
+          level: isBearable ? .warn : finding.level, check: Self.name,
+          found: finding.found.contains(look.name) ? finding.found : "\(look.name): \(finding.found)",
           advice: isBearable ? "the others serve all tags; mend it before another one fails" : finding.advice)
       }
     } + (self.isStriped ? self.layout : [])
@@ -42,7 +43,9 @@ struct DatabaseCheck {
       self.trouble($0.key, $0.value, of: read.count)
     }
     guard troubles.isEmpty else { return Array(troubles.prefix(TagCheck.mostLines)) }
-    return [.ok("\(Self.name).layout", "\(rows.count) tags stand as the list of \(self.looks.count) databases says")]
+    return [
+      .ok("\(Self.name).layout", "all tags (\(rows.count)) stand as the list of \(self.looks.count) databases says")
+    ]
   }
 
   private func trouble(_ tag: Tag, _ rows: [(place: Int, record: TagRecord)], of count: Int) -> Finding? {

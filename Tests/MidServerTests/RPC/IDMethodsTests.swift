@@ -163,6 +163,21 @@ struct IDMethodsTests {
     }
   }
 
+  @Test func `a call that waits goes on where another generator takes its tag over`() async throws {
+    try await IDServer.with { server, client in
+      server.loads.withLock { $0 = .held }
+      let orders = try MidCore.Tag("orders")
+      let residue = try #require(TableDialect.Residue(delta: 2, remainder: 0))
+      server.directory.refreshed([TagRecord(tag: orders, maxID: 0, step: 10, residue: residue)])
+      let message = Self.bytes(GenerateBatchRequest(mode: "segment", tag: "orders", count: 10))
+      let call = try await client.begin(Self.many, message)
+      await server.log.wait(for: "load orders")
+      let old = try #require(server.directory.cached(orders))
+      #expect(server.directory.adopt(IDRange(start: 61, count: 10, stride: 3), of: old) == nil)
+      #expect(try Self.ranges(try await call.reply.get()) == [IDRange(start: 61, count: 10, stride: 3)])
+    }
+  }
+
   @Test func `a stream's message waits for the store as a batch does, until its caller gives up`() async throws {
     try await IDServer.with { server, client in
       server.loads.withLock { $0 = .held }
