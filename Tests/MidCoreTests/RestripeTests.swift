@@ -162,6 +162,15 @@ import Testing
     #expect(machine.next() == .done(lastID: 99))
   }
 
+  @Test func `rows that a look finds half way, as it reads one after another, are settled and no more`() throws {
+    var machine = try Self.machine(old: [0, 1], new: [0, 2])
+    let token = Self.token(31, new: 2)
+    Self.tell([try Self.open(2, 0, at: 40), Self.closed(token, at: 61), try Self.open(2, 1, at: 99)], to: &machine)
+    #expect(machine.next() == .settle(database: 1, token: token))
+    machine.settled(.success(true))
+    #expect(machine.next() == .done(lastID: 99))
+  }
+
   @Test func `what was begun over other lists is refused, and nothing is changed`() throws {
     let left = Self.token(31, new: 2, run: 99)
     func new(_ place: Int64, run: Int64 = 99) -> StripeRow { Self.closed(Self.token(place, new: 2, run: run), at: 1) }

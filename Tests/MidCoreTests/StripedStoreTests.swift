@@ -126,6 +126,23 @@ struct StripedDatabases {
     #expect(try await store.allocate(1, for: two.orders).start == range.end)
   }
 
+  @Test func `ids go back to the database that has their remainder now, not to one that had it before`() async throws {
+    let two = try StripedDatabases(2)
+    let store = try await two.striped()
+    // Even numbers come from the first database, then, the other way round, from the second.
+    #expect(try await store.allocate(5, for: two.orders) == IDRange(start: 2, count: 5, stride: 2))
+    let run = try Restripe(
+      tag: two.orders, databases: zip(["db0", "db1"], two.memories).map { ($0, $1) }, old: [0, 1], new: [1, 0], run: 1)
+    try await run.run()
+    two.stores[0].failNext(1)
+    let range = try await store.allocate(5, for: two.orders)
+    #expect(range.start % 2 == 0)
+    let before = try await two.memories[0].stripe(of: two.orders)
+    #expect(try await store.giveBack(range, of: two.orders))
+    #expect(try await two.memories[1].stripe(of: two.orders)?.lastID == range.start - 1)
+    #expect(try await two.memories[0].stripe(of: two.orders) == before)
+  }
+
   @Test func `a database that lost commits is left out until an operator says that it is right`() async throws {
     let two = try StripedDatabases(2)
     let store = try await two.striped()

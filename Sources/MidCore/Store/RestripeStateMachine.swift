@@ -164,7 +164,8 @@ public struct RestripeStateMachine: Sendable {
   public mutating func settled(_ result: Result<Bool, IDError>) {
     guard case .settling = self.phase else { preconditionFailure("nothing was to be settled") }
     switch result {
-    case .success(true): self.advance(past: self.settling.count, to: .opening)
+    case .success(true):
+      self.advance(past: self.settling.count, to: self.opening.isEmpty ? .ended(.done(lastID: self.lastID)) : .opening)
     case .success(false): self.fail(self.overtaken(self.settling[self.finished]))
     case .failure(let error): self.fail(error)
     }
@@ -245,15 +246,8 @@ extension RestripeStateMachine {
     }
     self.opening = self.new.filter { database, residue in self.rows[database]?.state != .open(residue) }
     self.lastID = self.rows.reduce(0) { max($0, $1?.lastID ?? 0) }
-    self.finished = 0
-    self.phase =
-      if !self.settling.isEmpty {
-        .settling
-      } else if !self.opening.isEmpty {
-        .opening
-      } else {
-        .ended(.done(lastID: self.lastID))
-      }
+    let last = self.opening.isEmpty ? Phase.ended(.done(lastID: self.lastID)) : .opening
+    (self.finished, self.phase) = (0, self.settling.isEmpty ? last : .settling)
   }
 
   private mutating func verify(_ row: StripeRow?) {

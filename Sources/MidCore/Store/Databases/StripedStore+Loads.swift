@@ -124,11 +124,16 @@ extension StripedStore {
 
   private func take(_ range: IDRange, of tag: Tag, from database: Int) {
     let remainder = (range.start % range.stride + range.stride) % range.stride
-    self.change(tag, database) { row in
-      row.mark.received(range)
-      row.residue = TableDialect.Residue(delta: range.stride, remainder: remainder)
+    let residue = TableDialect.Residue(delta: range.stride, remainder: remainder)
+    self.state.withLock { state in
+      var rows = self.rows(of: tag, state)
+      // Another database may have had this remainder before the tag was restriped: ids of it go back to this one now.
+      for other in rows.indices where rows[other].residue == residue { rows[other].residue = nil }
+      rows[database].mark.received(range)
+      rows[database].residue = residue
+      state.rows[tag] = rows
+      state.ends[tag] = max(state.ends[tag] ?? range.end, range.end)
     }
-    self.state.withLock { $0.ends[tag] = max($0.ends[tag] ?? range.end, range.end) }
   }
 
   private func note(_ error: IDError, of tag: Tag, from database: Int) {
