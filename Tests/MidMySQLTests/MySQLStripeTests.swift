@@ -176,19 +176,24 @@ extension MySQLServerTests {
       try await self.close(database, store)
     }
 
-    @Test func `a row whose columns hold NULL or nonsense can be closed`() async throws {
+    @Test func `a row whose columns hold NULL or nonsense is refused and not closed`() async throws {
       let (database, store) = try await self.open(
         .tinyid, "ALTER TABLE tiny_id_info MODIFY delta INT NULL, MODIFY remainder INT NULL",
         """
         INSERT INTO tiny_id_info (biz_type, max_id, step, delta, remainder)
         VALUES ('a', 10, NULL, NULL, NULL), ('b', 10, 0, -4, 9), ('c', 10, 8, 4, 9)
         """)
-      for (name, step) in [("a", 1), ("b", 1), ("c", 2)] as [(String, Int64)] {
-        try await store.closeStripe(of: Tag(name), token: 5, step: 99)
-        #expect(
-          try await store.stripe(of: Tag(name)) == StripeRow(state: .closed(token: 5), lastID: 10, step: step),
-          "\(name)")
+      let rows = "SELECT biz_type, max_id, step, delta, remainder, version FROM tiny_id_info ORDER BY biz_type"
+      let before = try await database.sql(rows)
+      for name in ["a", "b", "c"] {
+        for seen: StripeRow.State? in [nil, .open(.all), .closed(token: 5)] {
+          let error = await #expect(throws: IDError.self, "\(name)") {
+            try await store.closeStripe(of: Tag(name), ifStill: seen, token: 5, step: 99)
+          }
+          #expect(error?.code == .storeRejected, "\(name)")
+        }
       }
+      #expect(try await database.sql(rows) == before)
       try await self.close(database, store)
     }
 

@@ -129,12 +129,14 @@ import Testing
     let other = try DatabaseQueue(path: path)
     let row = try other.read { try Row.fetchOne($0, sql: "SELECT max_id, step, delta, remainder FROM mid_stripes") }
     #expect(row == ["max_id": 0, "step": 16_000, "delta": 16, "remainder": 15])
-    // Nonsense is closed like anything else.
+    // Nonsense is refused, and closed by nobody: somebody wrote it by hand, and has to say what it was.
     try await other.write { try $0.execute(sql: "UPDATE mid_stripes SET delta = -4, remainder = 9, max_id = 10") }
     let error = await #expect(throws: IDError.self) { try await again.stripe(of: tag) }
     #expect(error?.code == .storeRejected)
+    await #expect(throws: IDError.self) { try await again.closeStripe(of: tag, ifStill: nil, token: 5, step: 1) }
+    try await other.write { try $0.execute(sql: "UPDATE mid_stripes SET delta = 16, remainder = 15") }
     try await again.closeStripe(of: tag, token: 5, step: 1)
-    #expect(try await again.stripe(of: tag) == StripeRow(state: .closed(token: 5), lastID: 10, step: 16_000))
+    #expect(try await again.stripe(of: tag) == StripeRow(state: .closed(token: 5), lastID: 10, step: 1000))
     // A look names the table that is missing.
     try await other.write { try $0.execute(sql: "DROP TABLE mid_stripes") }
     #expect(try await again.inspect() == ["the table mid_stripes"])

@@ -301,6 +301,8 @@ package final class SegmentDirectory: Sendable {
 
   private func find(_ tag: Tag, _ state: inout State) -> SegmentGenerator? {
     if let generator = state.generators[tag] { return generator }
+    // Its mark is not known before the ids of the last generator are back.
+    guard !state.retiring.contains(tag) else { return nil }
     guard let record = state.known[tag], !state.isClosed, !record.isClosed else { return nil }
     if tag == .default, let fixed = self.defaultGenerator {
       fixed.update(step: record.step, next: record.next ?? .max)
