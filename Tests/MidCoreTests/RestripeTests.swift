@@ -97,7 +97,8 @@ import Testing
   @Test func `those of the old layout are closed first, by name, in whatever order they were listed`() throws {
     var machine = try RestripeStateMachine(
       tag: Self.tag, databases: ["c", "a", "d", "b"], old: [0, 2, 3], new: [1, 2], run: 7)
-    Self.tell([try Self.open(3, 0, at: 1), nil, nil, nil], to: &machine)
+    Self.tell(
+      [try Self.open(3, 0, at: 1), nil, try Self.open(3, 1, at: 1), try Self.open(3, 2, at: 1)], to: &machine)
     var order: [Int] = []
     while case .close(let database, _, _, _) = machine.next() {
       order.append(database)
@@ -239,6 +240,16 @@ import Testing
     let rows = [try Self.open(2, 0, at: 90), Self.closedByOther, Self.settled(5, at: 0)]
     Self.tell(rows, to: &again)
     #expect(again.next() == .close(database: 0, seen: rows[0].state, token: Self.token(1), step: 10))
+  }
+
+  @Test func `a database of the old layout that has lost its row is refused, and nothing is changed`() throws {
+    for rows in [[try Self.open(2, 0, at: 1000), nil, nil], [nil, Self.closedByOther, nil]] as [[StripeRow?]] {
+      var machine = try Self.machine()
+      Self.tell(rows, to: &machine)
+      let error = try #require(Self.failure(of: machine))
+      #expect(error.code == .storeRejected && error.message.contains("has no row in database db"))
+      #expect(error.message.hasSuffix("nothing was changed"))
+    }
   }
 
   @Test func `a tag without a row is unknown`() throws {

@@ -95,5 +95,26 @@ import Testing
     #expect(try await store.tags().isEmpty)
     let error = await #expect(throws: IDError.self) { try await store.allocate(1, for: orders) }
     #expect(error?.code == .unknownTag)
+    let absence = store.absence(of: orders)
+    #expect(absence.code == .unknownTag && absence.message.contains("db0: pin it there"))
+  }
+
+  @Test func `a tag is created only above what another database has given out of it`() async throws {
+    let two = try StripedDatabases(2)
+    let orders = two.orders
+    let homes = try ShardHomes(names: ["db0", "db1"], pins: [orders: "db1"])
+    let store = ShardedStore(two.databases, homes: homes)
+    try await store.prepare()
+    _ = try await two.memories[0].createTag(orders, step: 10, first: 500)
+    for first: Int64 in [1, 499] {
+      let error = await #expect(throws: IDError.self) { try await store.createTag(orders, step: 10, first: first) }
+      #expect(error?.code == .storeRejected && error?.message.contains("up to 499") == true)
+    }
+    // One that does not answer may have it.
+    two.stores[0].failNext(1)
+    let error = await #expect(throws: IDError.self) { try await store.createTag(orders, step: 10, first: 500) }
+    #expect(error?.code == .storeUnavailable)
+    #expect(try await two.memories[1].tags().isEmpty)
+    #expect(try await store.createTag(orders, step: 10, first: 500).next == 500)
   }
 }

@@ -203,6 +203,7 @@ extension RestripeStateMachine {
       // A run that knew of another number of databases has closed it.
       case .closed(let token)? where self.old.contains(database) && token >> 10 & 31 != Int64(self.old.count):
         return self.fail(self.foreign)
+      case nil where self.old.contains(database): return self.fail(self.missing(in: database))
       default: break
       }
     }
@@ -281,6 +282,15 @@ extension RestripeStateMachine {
       .storeRejected,
       "tag \(self.tag) was spread over other databases already, or a run that was to do so was interrupted: name those that "
         + "it is in now, or the same lists as that run had")
+  }
+
+  /// A row that is not there may have been there: then nobody knows how far its ids had come.
+  private func missing(in database: Int) -> IDError {
+    IDError(
+      .storeRejected,
+      "tag \(self.tag) has no row in database \(self.names[database]), which was said to be one of those that it is in so "
+        + "far. Is it the right database? Where it has lost its rows, create the tag there again above all that it has given out: "
+        + "mid tag create \(self.tag) --first N, with all databases of the old layout")
   }
 
   private func overtaken(_ database: Int) -> IDError {

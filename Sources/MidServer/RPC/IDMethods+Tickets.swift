@@ -30,7 +30,7 @@ extension IDMethods {
       case .failure(let error): waiting.fail(error)
       }
     }
-    if let id { waiting.arm(.ids, giveUp: { generator.cancel(id) }, expire: { generator.expire(id) }) }
+    if let id { waiting.arm(waiting.begin(), giveUp: { generator.cancel(id) }, expire: { generator.expire(id) }) }
     return .later
   }
 }

@@ -45,6 +45,7 @@ extension IDMethods {
   }
 
   private func find(_ tag: Tag, _ waiting: StoreWait) {
+    let attempt = waiting.begin()
     let lookup = self.segments.generator(for: tag) { result in
       switch result {
       case .success(let generator): self.wait(for: generator, waiting)
@@ -55,11 +56,12 @@ extension IDMethods {
     case .found(let generator): self.wait(for: generator, waiting)
     case .failed(let error): waiting.fail(error)
     case .waiting(let id):
-      waiting.arm(.lookup, giveUp: { self.segments.expire(id) }, expire: { self.segments.expire(id) })
+      waiting.arm(attempt, giveUp: { self.segments.expire(id) }, expire: { self.segments.expire(id) })
     }
   }
 
   private func wait(for generator: SegmentGenerator, _ waiting: StoreWait) {
+    let attempt = waiting.begin()
     let result = generator.enqueue(count: waiting.count ?? 1) { result in
       switch result {
       case .success(let ranges):
@@ -75,25 +77,21 @@ extension IDMethods {
       }
     }
     if case .waiting(let id) = result {
-      waiting.arm(.ids, giveUp: { generator.cancel(id) }, expire: { generator.expire(id) })
+      waiting.arm(attempt, giveUp: { generator.cancel(id) }, expire: { generator.expire(id) })
     }
   }
 
   /// A call that waits for a segment or a ticket, and its timer.
   final class StoreWait: Sendable {
-    /// What a call waits for. The stages may be entered by different threads at once; the later one counts.
-    enum Stage: Int {
-      case lookup
-      case ids
-    }
-
     private enum State {
       case unarmed
-      case armed(Stage, timer: Scheduled<Void>, giveUp: @Sendable () -> Void)
+      case armed(attempt: Int, timer: Scheduled<Void>, giveUp: @Sendable () -> Void)
       case answered
       case cancelled
     }
 
+    /// Counts what the call waits for, one after another.
+    private let attempts = Atomic(0)
     let reply: RPCReply
     let deadline: NIODeadline
     let count: Int64?
@@ -109,18 +107,22 @@ extension IDMethods {
       self.count = count
     }
 
-    /// Calls `expire` at the deadline, and `giveUp` when the caller gives up. Replaces what an earlier stage had armed;
-    /// a call that was answered meanwhile gets no timer.
-    func arm(_ stage: Stage, giveUp: @escaping @Sendable () -> Void, expire: @escaping @Sendable () -> Void) {
+    /// The call begins to wait for something: a tag's generator, its ids, or those of the generator after it. Different
+    /// threads may do so at once, each with an end of what the other waits for.
+    func begin() -> Int { self.attempts.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    /// Calls `expire` at the deadline, and `giveUp` when the caller gives up. Replaces what an earlier attempt has armed, and
+    /// leaves what a later one has; a call that was answered meanwhile gets no timer.
+    func arm(_ attempt: Int, giveUp: @escaping @Sendable () -> Void, expire: @escaping @Sendable () -> Void) {
       let timer = self.reply.eventLoop.scheduleTask(deadline: self.deadline) { expire() }
       let (obsolete, isCancelled) = self.state.withLock { state -> (Scheduled<Void>?, Bool) in
         switch state {
         case .unarmed:
-          state = .armed(stage, timer: timer, giveUp: giveUp)
+          state = .armed(attempt: attempt, timer: timer, giveUp: giveUp)
           return (nil, false)
         case .armed(let present, let earlier, _):
-          guard present.rawValue <= stage.rawValue else { return (timer, false) }
-          state = .armed(stage, timer: timer, giveUp: giveUp)
+          guard present < attempt else { return (timer, false) }
+          state = .armed(attempt: attempt, timer: timer, giveUp: giveUp)
           return (earlier, false)
         case .answered: return (timer, false)
         case .cancelled: return (timer, true)

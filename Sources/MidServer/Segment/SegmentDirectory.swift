@@ -346,7 +346,7 @@ package final class SegmentDirectory: Sendable {
     if state.isClosed { return Self.stopping }
     if state.known[tag]?.isClosed == true { return .restriped(tag) }
     let error = self.absence(tag)
-    return error.code == .unknownTag ? Self.unknown(tag) : error
+    return error == .unknown(tag) ? Self.unknown(tag) : error
   }
 
   /// The error for a tag that there is not, with what to do.

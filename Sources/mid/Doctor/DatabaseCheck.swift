@@ -57,7 +57,9 @@ struct DatabaseCheck {
     }
     if rows.count < count {
       return .warn(
-        check, "tag \(tag) stands in \(rows.count) of \(count) databases", "mid tag restripe \(tag) adds the others")
+        check, "tag \(tag) stands in \(rows.count) of \(count) databases",
+        "look whether the others have lost it; mid tag create \(tag) --first N makes it there, N above all that was given out"
+      )
     }
     let misplaced = rows.first { place, record in
       record.residue.delta != Int64(self.looks.count) || record.residue.remainder != Int64(place)

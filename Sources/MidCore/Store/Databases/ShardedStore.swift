@@ -43,15 +43,39 @@ public final class ShardedStore: CompositeStore {
   public func absence(of tag: Tag) -> IDError {
     let home = self.homes.home(of: tag)
     let member = self.databases.state[home]
-    guard member.list == nil || !member.isUp else { return .unknown(tag) }
+    guard member.list == nil || !member.isUp else {
+      guard let other = self.databases.state.firstIndex(where: { $0.list?.contains { $0.tag == tag } == true }) else {
+        return .unknown(tag)
+      }
+      return IDError(
+        .unknownTag,
+        "tag \(tag) is not in the database \(self.databases.names[home]), where it is looked for, but in "
+          + "\(self.databases.names[other]): pin it there with segment.pins")
+    }
     return IDError(
       .storeUnavailable,
       "tag \(tag) is in the database \(self.databases.names[home]) if anywhere, which does not answer: "
         + (member.error?.message ?? "it was not read yet"))
   }
 
+  /// Creates the tag in its home, if no other database has given out `first` or more of it: after a change of the list a
+  /// tag's home may be another database than the one that has its row.
+  ///
+  /// - Throws: As a single store; ``IDError/Code/storeRejected`` where another database has a row that stands too high, and
+  ///   ``IDError/Code/storeUnavailable`` where one does not answer.
   public func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord {
-    try await self.atHome(of: tag) { store throws(IDError) in
+    for (index, database) in self.databases.all.enumerated() where index != self.homes.home(of: tag) {
+      let list: [TagRecord]
+      do throws(IDError) { list = try await database.store.tags() } catch {
+        throw IDError(error.code, "\(database.name), which may have the tag: \(error.message)")
+      }
+      guard let row = list.first(where: { $0.tag == tag }), row.lastID >= first else { continue }
+      throw IDError(
+        .storeRejected,
+        "tag \(tag) stands in \(database.name), with ids up to \(row.lastID): pin it there with segment.pins, or create it with a "
+          + "first id above all that was given out")
+    }
+    return try await self.atHome(of: tag) { store throws(IDError) in
       try await store.createTag(tag, step: step, first: first)
     }
   }

@@ -1,10 +1,11 @@
 /// Changes of tags, for which all databases have to answer.
 extension StripedStore {
   /// Creates the tag in every database, with the remainder of its place in the list. Where an earlier try came only half
-  /// way, the missing rows are made, above all that the others have given out.
+  /// way, or a database has lost the row, the missing rows are made, if `first` lies above all that the others have given
+  /// out.
   ///
-  /// - Throws: ``IDError/Code/tagExists`` where every database has it, ``IDError/Code/storeRejected`` where the rows that
-  ///   are there belong to another list of databases; nothing was created then.
+  /// - Throws: ``IDError/Code/tagExists`` where every database has it, ``IDError/Code/storeRejected`` where `first` is too
+  ///   low for that, or where the rows that are there belong to another list of databases; nothing was created then.
   public func createTag(_ tag: Tag, step: Int64, first: Int64) async throws(IDError) -> TagRecord {
     let residues = try self.residues()
     let rows = try await self.readRows(of: tag)
@@ -18,12 +19,19 @@ extension StripedStore {
     guard rows.contains(where: { $0 == nil }) else {
       throw IDError(.tagExists, "tag \(tag) is there already, in all \(rows.count) databases")
     }
-    let highest = rows.compactMap { $0?.lastID }.max() ?? 0
-    let start = highest >= first ? highest + 1 : first
+    let present = rows.compactMap { $0?.lastID }
+    // A row that is missing may have been lost: what it has given out, nobody here can know.
+    if let highest = present.max(), first <= highest {
+      throw IDError(
+        .storeRejected,
+        "tag \(tag) stands in \(present.count) of \(rows.count) databases, with ids up to \(highest): where it was created half "
+          + "way, create it with a first id above that; where a database has lost its row, above all that was given out of it"
+      )
+    }
     var record: TagRecord?
     for (database, row) in rows.enumerated() where row == nil {
       let created = try await self.named(database) { store throws(IDError) in
-        try await store.createStripe(tag, residue: residues[database], step: step, first: start)
+        try await store.createStripe(tag, residue: residues[database], step: step, first: first)
       }
       // The tag's first id is the smallest of all.
       if (record?.next ?? .max) > (created.next ?? .max) { record = created }

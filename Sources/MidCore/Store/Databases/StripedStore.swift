@@ -97,11 +97,11 @@ public final class StripedStore: CompositeStore {
   /// row is open.
   public func tags() async throws(IDError) -> [TagRecord] {
     try await self.databases.readLists()
-    var merged = StripeLists(self.databases.state.map(\.list))
+    var merged = self.merged
     if !merged.conflicts.isEmpty {
       // One list may be older than a restriping, the other younger: only what is there twice is a conflict.
       try await self.databases.readLists()
-      merged = StripeLists(self.databases.state.map(\.list))
+      merged = self.merged
     }
     let names = self.databases.names
     let conflicts = merged.conflicts.mapValues { pair in
@@ -111,8 +111,13 @@ public final class StripedStore: CompositeStore {
           + "step by `mid tag restripe`")
     }
     self.state.withLock { $0.conflicts = conflicts }
-    return merged.records
+    let tags = Set(merged.records.map(\.tag))
+    // What only a database had that does not answer is there all the same.
+    return merged.records + StripeLists(self.databases.state.map(\.list)).records.filter { !tags.contains($0.tag) }
   }
+
+  /// The lists of the databases that answer: what another said before may be older than a restriping.
+  private var merged: StripeLists { StripeLists(self.databases.state.map { $0.isUp ? $0.list : nil }) }
 
   /// Why `tag` is in no list: every database has all tags, so one that was read knows.
   public func absence(of tag: Tag) -> IDError {
