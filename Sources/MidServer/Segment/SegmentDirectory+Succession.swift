@@ -33,17 +33,13 @@ extension SegmentDirectory {
     return nil
   }
 
-  /// Takes tags out of use of which no id was used for `time`: call it after ``sample()``. What is returned goes back to the
-  /// store; until ``retired(_:mark:)`` was called, calls for such a tag wait.
+  /// Takes a tag out of use of which no id was used for `time`, if there is one: call it after ``sample()``. What is returned
+  /// goes back to the store; until ``retired(_:mark:)`` was called, calls for the tag wait.
   ///
-  /// - Parameters:
-  ///   - time: how long; the default tag's generator stays, where there is one for good.
-  ///   - most: how many tags at most.
-  /// - Returns: by tag what nobody will get, and the end of what is kept of all that was received.
-  package func retire(unusedFor time: Duration, most: Int) -> [(tag: Tag, rests: [IDRange], kept: Int64)] {
-    let candidates = self.state.withLock { Array($0.generators.values) }
-    var retired: [(tag: Tag, rests: [IDRange], kept: Int64)] = []
-    for generator in candidates where generator !== self.defaultGenerator && retired.count < most {
+  /// - Parameter time: how long; the default tag's generator stays, where there is one for good.
+  /// - Returns: what nobody will get, and the end of what is kept of all that was received.
+  package func retire(unusedFor time: Duration) -> (tag: Tag, rests: [IDRange], kept: Int64)? {
+    for generator in self.state.withLock({ Array($0.generators.values) }) where generator !== self.defaultGenerator {
       let tag = generator.tag
       let found = self.state.withLock { state -> (rests: [IDRange], mark: Int64?)? in
         guard !state.isClosed, state.generators[tag] === generator, let rests = generator.retire(ifUnusedFor: time)
@@ -52,9 +48,9 @@ extension SegmentDirectory {
         state.retiring.insert(tag)
         return (rests, state.marks[tag])
       }
-      if let (rests, mark) = found { retired.append((tag, rests, generator.snapshot.usedEnd ?? mark ?? 1)) }
+      if let (rests, mark) = found { return (tag, rests, generator.snapshot.usedEnd ?? mark ?? 1) }
     }
-    return retired
+    return nil
   }
 
   /// The cached ids of a tag have gone back to the store, or are given up: whoever asks gets a new generator.

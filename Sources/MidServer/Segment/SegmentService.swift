@@ -67,6 +67,7 @@ package final class SegmentService: Service {
       await withDiscardingTaskGroup { group in
         group.addTask { await self.keepList() }
         group.addTask { await self.keepSampling() }
+        group.addTask { await self.keepRetiring() }
         for await work in self.work {
           switch work {
           case .load(let generator, let load): group.addTask { await self.load(load, for: generator) }
@@ -88,6 +89,13 @@ package final class SegmentService: Service {
     while !Task.isCancelled {
       do { try await Task.sleep(for: Self.sampleInterval) } catch { return }
       self.directory.sample()
+    }
+  }
+
+  /// By itself, since giving back may take as long as a store does not answer.
+  private func keepRetiring() async {
+    while !Task.isCancelled {
+      do { try await Task.sleep(for: Self.sampleInterval) } catch { return }
       await self.retireUnused()
     }
   }
@@ -95,11 +103,15 @@ package final class SegmentService: Service {
   /// How many tags at most have their cached ids given back after one look, so that the store hardly notices.
   package static let mostRetired = 1000
 
-  /// Gives back what is cached of tags that nobody uses any more, one after another.
+  /// Gives back what is cached of tags that nobody uses any more, one after another: each is taken out of use only when its
+  /// turn comes, and the first that a store does not take ends it for now.
   package func retireUnused() async {
-    guard let unused = self.unused, self.directory.isCurrent else { return }
-    for (tag, rests, kept) in self.directory.retire(unusedFor: unused, most: Self.mostRetired) {
-      self.directory.retired(tag, mark: await self.giveBack(rests, of: tag, kept: kept))
+    guard let unused = self.unused else { return }
+    for _ in 0..<Self.mostRetired where self.directory.isCurrent && !Task.isCancelled {
+      guard let (tag, rests, kept) = self.directory.retire(unusedFor: unused) else { return }
+      let (mark, error) = await self.giveBack(rests, of: tag, kept: kept)
+      self.directory.retired(tag, mark: mark)
+      guard error == nil else { return }
     }
   }
 
@@ -221,13 +233,13 @@ package final class SegmentService: Service {
   /// is too high refuses what is right. Other nodes may put the row back further, down to what this one keeps.
   ///
   /// - Parameter kept: the end of what this node has received of the tag and does not give back.
-  /// - Returns: what the row must not stand below from now on.
+  /// - Returns: what the row must not stand below from now on, and why the store did not answer, where it did not.
   @discardableResult
-  private func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async -> Int64 {
+  private func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async -> (mark: Int64, error: IDError?) {
     var mark = rests.last?.end ?? kept
     for (index, rest) in rests.enumerated().reversed() {
       let lower = index > 0 ? rests[index - 1].end : kept
-      guard await self.note(lower, of: tag) else { return mark }
+      guard await self.note(lower, of: tag) else { return (mark, nil) }
       do throws(IDError) {
         let isBack = try await self.store.giveBack(rest, of: tag)
         self.logger.info(
@@ -235,15 +247,15 @@ package final class SegmentService: Service {
           metadata: ["tag": "\(tag)", "first": "\(rest.start)", "count": "\(rest.count)"])
         guard isBack else {
           _ = await self.note(max(rest.end, kept), of: tag)
-          return max(rest.end, kept)
+          return (max(rest.end, kept), nil)
         }
         mark = lower
       } catch {
         // Nobody knows whether the row was put back: the lower mark stays.
         self.logger.warning("unused ids skipped", metadata: ["tag": "\(tag)", "error": "\(error)"])
-        return lower
+        return (lower, error)
       }
     }
-    return mark
+    return (mark, nil)
   }
 }

@@ -336,4 +336,25 @@ struct SegmentServiceTests {
       self.faulty.failNext(0)
     }
   }
+
+  @Test func `a store that takes nothing back keeps no other tag out of use`() async throws {
+    let tags = [try Tag("orders"), try Tag("users"), try Tag("invoices")]
+    for tag in tags { _ = try await self.memory.createTag(tag, step: 1000, first: 1) }
+    try await self.live { service in
+      for tag in tags {
+        let generator = try await self.generator(service, tag)
+        #expect(try await generator.nextID() == 1)
+      }
+      self.faulty.failNext(1)
+      await self.rest(service)
+      // The first one has ended, and its ids are given up; the others go on with what they have.
+      let inUse = tags.filter { service.directory.cached($0) != nil }
+      #expect(inUse.count == 2)
+      #expect(self.log.count(of: "unused ids skipped") == 1)
+      await service.retireUnused()
+      let left = tags.filter { service.directory.cached($0) != nil }
+      #expect(left.isEmpty)
+      #expect(self.log.count(of: "unused ids given back") == 2)
+    }
+  }
 }
