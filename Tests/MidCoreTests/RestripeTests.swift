@@ -15,9 +15,12 @@ import Testing
     return try RestripeStateMachine(tag: self.tag, databases: names, old: old, new: new, run: 7)
   }
 
-  /// The token of a run's row that is to have this place among `new` databases, 31 for none, and was one of `old`.
-  private static func token(_ place: Int64, old: Int64 = 2, new: Int64 = 3, run: Int64 = 7) -> Int64 {
-    run << 15 | old << 10 | new << 5 | place
+  /// The token of a run's row that is to have this place among `new` databases, 31 for none, and was one of `old`, or is a
+  /// new one.
+  private static func token(
+    _ place: Int64, old: Int64 = 2, new: Int64 = 3, run: Int64 = 7, isNew: Bool = false
+  ) -> Int64 {
+    run << 14 | (old - 1) << 10 | (new - 1) << 6 | (isNew ? 0 : 1) << 5 | place
   }
 
   private static func open(_ delta: Int64, _ remainder: Int64, at last: Int64, step: Int64 = 10) throws -> StripeRow {
@@ -34,7 +37,7 @@ import Testing
 
   /// The rows of ``machine(old:new:)`` as it closes them, with these numbers.
   private static func closed(at lasts: [Int64], run: Int64 = 7) -> [StripeRow] {
-    zip([1, 2, 0], lasts).map { self.closed(self.token($0, run: run), at: $1) }
+    zip([1, 2, 0], lasts).map { self.closed(self.token($0, run: run, isNew: $0 == 0), at: $1) }
   }
 
   /// Tells of the rows that each `read` asks for, in order.
@@ -55,7 +58,7 @@ import Testing
     var machine = try Self.machine()
     let seen = [try Self.open(2, 0, at: 40, step: 25), try Self.open(2, 1, at: 61), nil]
     Self.tell(seen, to: &machine)
-    let tokens = [Self.token(1), Self.token(2), Self.token(0)]
+    let tokens = [Self.token(1), Self.token(2), Self.token(0, isNew: true)]
     for database in 0...2 {
       #expect(
         machine.next() == .close(database: database, seen: seen[database]?.state, token: tokens[database], step: 25))
@@ -111,7 +114,7 @@ import Testing
     var machine = try Self.machine(old: [0], new: [0, 1])
     Self.tell([try Self.open(1, 0, at: -5), nil], to: &machine)
     for _ in 0...1 { machine.closed(.success(true)) }
-    let tokens = [Self.token(0, old: 1, new: 2), Self.token(1, old: 1, new: 2)]
+    let tokens = [Self.token(0, old: 1, new: 2), Self.token(1, old: 1, new: 2, isNew: true)]
     Self.tell([Self.closed(tokens[0], at: -5), Self.closed(tokens[1], at: -9)], to: &machine)
     machine.settled(.success(true))
     #expect(
@@ -128,7 +131,7 @@ import Testing
     Self.tell(rows, to: &machine)
     for (database, remainder) in [(1, 2), (2, 0)] as [(Int, Int64)] {
       let residue = try Self.residue(3, remainder)
-      let token = Self.token(remainder, run: 99)
+      let token = Self.token(remainder, run: 99, isNew: remainder == 0)
       #expect(machine.next() == .open(database: database, token: token, residue: residue, lastID: 95, step: 10))
       machine.opened(.success(true))
     }
@@ -136,7 +139,7 @@ import Testing
   }
 
   @Test func `a run that was interrupted while it settled rows is ended`() throws {
-    func token(_ place: Int64) -> Int64 { Self.token(place, new: 2, run: 99) }
+    func token(_ place: Int64) -> Int64 { Self.token(place, new: 2, run: 99, isNew: place != 31) }
     var machine = try Self.machine(old: [0, 1], new: [2, 3])
     Self.tell(
       [
@@ -174,8 +177,12 @@ import Testing
 
   @Test func `what was begun over other lists is refused, and nothing is changed`() throws {
     let left = Self.token(31, new: 2, run: 99)
-    func new(_ place: Int64, run: Int64 = 99) -> StripeRow { Self.closed(Self.token(place, new: 2, run: run), at: 1) }
-    func grown(_ place: Int64, run: Int64 = 99) -> StripeRow { Self.closed(Self.token(place, old: 1, run: run), at: 1) }
+    func new(_ place: Int64, run: Int64 = 99) -> StripeRow {
+      Self.closed(Self.token(place, new: 2, run: run, isNew: true), at: 1)
+    }
+    func grown(_ place: Int64, run: Int64 = 99) -> StripeRow {
+      Self.closed(Self.token(place, old: 1, run: run, isNew: true), at: 1)
+    }
     let cases: [(old: [Int], new: [Int], rows: [StripeRow?])] = [
       // The tag is in other databases, which were not named.
       ([0, 1], [2, 3], [Self.settled(left, at: 1), Self.settled(left, at: 1), nil, nil]),
@@ -190,6 +197,11 @@ import Testing
       ([0, 1], [2, 3], [Self.settled(left, at: 1), Self.settled(left, at: 1), new(0), new(1, run: 98)]),
       ([0], [0, 1, 2], [try Self.open(3, 0, at: 9), grown(1), grown(2, run: 98)]),
       ([0], [0, 1, 2], [try Self.open(3, 0, at: 9), nil, grown(2)]),
+      // Closed by a run that knew of as many databases so far, but of others.
+      ([0, 1], [2, 3], [new(0), try Self.open(2, 1, at: 1), nil, nil]),
+      ([0, 1], [1, 2], [try Self.open(2, 0, at: 1), try Self.open(2, 1, at: 1), Self.closed(Self.token(31), at: 1)]),
+      // Settled by such a run: its row of db1 was a new one.
+      ([0, 1], [0, 1], [Self.settled(Self.token(0, new: 2), at: 1), new(1, run: 7)]),
       // Closed by a run that knew of three databases so far.
       ([0, 1], [2, 3], [Self.closed(Self.token(31, old: 3, new: 2), at: 1), try Self.open(2, 1, at: 1), nil, nil]),
     ]
@@ -198,6 +210,37 @@ import Testing
       Self.tell(each.rows, to: &machine)
       let error = try #require(Self.failure(of: machine), "case \(index): \(machine.next())")
       #expect(error.code == .storeRejected && error.message.hasSuffix("nothing was changed"), "case \(index): \(error)")
+    }
+  }
+
+  // MARK: - Databases that lost commits
+
+  @Test func `new ids lie above the number that is given, or above what the rows show`() throws {
+    for (past, last) in [(500, 500), (50, 90)] as [(Int64, Int64)] {
+      var machine = try RestripeStateMachine(
+        tag: Self.tag, databases: ["db0", "db1", "db2"], old: [0, 1], new: [2, 0, 1], past: past, run: 7)
+      Self.tell([try Self.open(2, 0, at: 40), try Self.open(2, 1, at: 61), nil], to: &machine)
+      for _ in 0...2 { machine.closed(.success(true)) }
+      Self.tell(Self.closed(at: [90, 61, 0]), to: &machine)
+      for _ in 0...1 { machine.settled(.success(true)) }
+      for _ in 0...2 {
+        guard case .open(_, _, _, last, _) = machine.next() else { return #expect(Bool(false), "\(machine.next())") }
+        machine.opened(.success(true))
+      }
+      #expect(machine.next() == .done(lastID: last))
+    }
+  }
+
+  @Test func `a number that comes too late, as an interrupted run has opened a row below it, is refused`() throws {
+    for (past, isRefused) in [(96, true), (95, false)] as [(Int64, Bool)] {
+      var machine = try RestripeStateMachine(
+        tag: Self.tag, databases: ["db0", "db1", "db2"], old: [0, 1], new: [2, 0, 1], past: past, run: 7)
+      var rows: [StripeRow?] = Self.closed(at: [0, 61, 0], run: 99)
+      rows[0] = try Self.open(3, 1, at: 95)
+      rows[1] = Self.settled(Self.token(2, run: 99), at: 61)
+      Self.tell(rows, to: &machine)
+      let error = Self.failure(of: machine)
+      #expect((error?.message.contains("mid tag advance") == true) == isRefused, "\(machine.next())")
     }
   }
 
@@ -318,7 +361,18 @@ import Testing
     #expect(reasons([0], [0])?.contains("every database is in a layout") == true)
     #expect(reasons([0], [2, 1])?.contains("no other is") == true)
     #expect(reasons([0, 1], [0], run: -1)?.contains("a run has a number") == true)
-    #expect(reasons([0, 1], [0], run: 1 << 16)?.contains("a run has a number") == true)
+    #expect(reasons([0, 1], [0], run: 1 << 17)?.contains("a run has a number") == true)
+    let many = (0..<17).map { "db\($0)" }
+    let error = #expect(throws: IDError.self) {
+      try RestripeStateMachine(tag: Self.tag, databases: many, old: [0], new: Array(many.indices), run: 1)
+    }
+    #expect(error?.message.contains("16 databases at most") == true)
+    for past in [-1, Int64.max - 1] {
+      let error = #expect(throws: IDError.self) {
+        try RestripeStateMachine(tag: Self.tag, databases: ["a"], old: [0], new: [0], past: past, run: 1)
+      }
+      #expect(error?.message.contains("can't lie above") == true)
+    }
   }
 
   // MARK: - Over stores
@@ -364,6 +418,20 @@ import Testing
       last = max(last, try #require(try await store.stripe(of: self.tag)).lastID)
     }
     return last
+  }
+
+  @Test func `a check says what a run would, and changes nothing`() async throws {
+    let stores = Self.stores(2)
+    _ = try await stores[0].store.createStripe(Self.tag, residue: .all, step: 10, first: 1)
+    let run = try Restripe(
+      tag: Self.tag, databases: stores.map { ($0.name, $0.store) }, old: [0], new: [0, 1], run: 3)
+    let row = try await stores[0].store.stripe(of: Self.tag)
+    try run.check([row, nil])
+    let error = #expect(throws: IDError.self) { try run.check([nil, row]) }
+    #expect(error?.message.hasSuffix("nothing was changed") == true)
+    #expect(try await stores[0].store.stripe(of: Self.tag) == row)
+    let other = try await stores[1].store.stripe(of: Self.tag)
+    #expect(other == nil)
   }
 
   @Test func `what it does is told before it is done, and an error of the store ends it`() async throws {

@@ -63,16 +63,11 @@ extension SegmentModel {
 
   /// - Parameter kept: The end of what the node keeps, where there is one database.
   mutating func giveBack(_ rests: [IDRange], _ tag: Int, _ index: Int, kept: Int64) {
-    // The last to bring ids of this remainder: another may have had it in an older layout.
-    let received = self.nodes[index].received[tag]
+    // The last to bring ids of this remainder: another may have had it in an older layout, and ranges of both may have been
+    // joined, where they were neighbours.
+    let residues = self.nodes[index].residues[tag]
     let homes = rests.reversed().compactMap { rest -> (database: Int, range: IDRange)? in
-      let home = received.firstIndex { ranges in
-        ranges.contains {
-          $0.stride == rest.stride && $0.start <= rest.start && rest.start < $0.end
-            && ($0.start - rest.start) % rest.stride == 0
-        }
-      }
-      return home.map { ($0, rest) }
+      residues.firstIndex { $0 != nil && $0 == Self.residue(of: rest) }.map { ($0, rest) }
     }
     self.nodes[index].returns.append(Return(tag: tag, rests: homes, kept: kept))
     self.sendReturn(self.nodes[index].returns.count - 1, index)
@@ -86,8 +81,10 @@ extension SegmentModel {
     }
     let next = work.rests.dropFirst().first { $0.database == database }?.range.end
     let end = next ?? (self.databases.count == 1 ? work.kept : self.kept(below: rest, work.tag, database, index))
-    // Before, as a mark that is too low is the lesser evil.
-    self.nodes[index].marks[work.tag][database] = Mark(end: end, last: end - rest.stride)
+    // Before, as a mark that is too low is the lesser evil; but not where more was received meanwhile.
+    if self.nodes[index].marks[work.tag][database].map({ $0.end <= rest.end }) ?? true {
+      self.nodes[index].marks[work.tag][database] = Mark(end: end, last: end - rest.stride)
+    }
     // A process that goes on, as it gives back what came after its tag was restriped, claims no more than it keeps.
     if self.nodes[index].taken[work.tag][database] == rest.end - rest.stride {
       self.nodes[index].taken[work.tag][database] = end - rest.stride
@@ -115,7 +112,9 @@ extension SegmentModel {
     case .done(false):
       self.counts.notGivenBack += 1
       let end = self.databases.count == 1 ? max(rest.end, work.kept) : rest.end
-      self.nodes[index].marks[work.tag][database] = Mark(end: end, last: end - rest.stride)
+      if self.nodes[index].marks[work.tag][database].map({ $0.end <= end }) ?? true {
+        self.nodes[index].marks[work.tag][database] = Mark(end: end, last: end - rest.stride)
+      }
       self.nodes[index].taken[work.tag][database] = max(self.nodes[index].taken[work.tag][database], end - rest.stride)
       self.nodes[index].returns.remove(at: place)
     default: self.nodes[index].returns.remove(at: place)

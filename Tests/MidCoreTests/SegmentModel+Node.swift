@@ -57,6 +57,8 @@ extension SegmentModel {
     var found: [[Mark?]]
     /// What was received since the start of a row, by tag and database, in order.
     var received: [[[IDRange]]]
+    /// Which numbers a row brought last, by tag and database; nil where another one brings them by now.
+    var residues: [[TableDialect.Residue?]]
     /// The last id that was received of a row, by tag and database.
     var taken: [[Int64]]
     /// Where the next load goes, by tag.
@@ -69,6 +71,7 @@ extension SegmentModel {
       self.generators = Array(repeating: nil, count: tags)
       self.strides = Array(repeating: 1, count: tags)
       self.beliefs = Array(repeating: Array(repeating: nil, count: databases), count: tags)
+      self.residues = self.beliefs
       self.marks = Array(repeating: Array(repeating: nil, count: databases), count: tags)
       self.found = self.marks
       self.received = Array(repeating: Array(repeating: [], count: databases), count: tags)
@@ -245,6 +248,11 @@ extension SegmentModel {
       self.nodes[index].marks[tag][database] = Mark(end: range.end, last: range.end - range.stride)
       self.nodes[index].taken[tag][database] = range.end - range.stride
       self.nodes[index].received[tag][database].append(range)
+      let residue = Self.residue(of: range)
+      for other in self.databases.indices where self.nodes[index].residues[tag][other] == residue {
+        self.nodes[index].residues[tag][other] = nil
+      }
+      self.nodes[index].residues[tag][database] = residue
     } else if self.sabotage == .noHighWater {
       // As if it remembered nothing.
       try self.replace(tag, stride: load.stride, highWater: nil, index)
@@ -263,6 +271,11 @@ extension SegmentModel {
       self.giveBack([surplus], tag, index, kept: max(highest, highWater ?? 1))
     }
     if load.generator.snapshot.lastError?.code == .wentBackwards { self.alarm(index, tag) }
+  }
+
+  static func residue(of range: IDRange) -> TableDialect.Residue? {
+    TableDialect.Residue(
+      delta: range.stride, remainder: (range.start % range.stride + range.stride) % range.stride)
   }
 
   // MARK: - The tag list

@@ -181,6 +181,32 @@ struct StripedDatabases {
     #expect(try await second.allocate(1, for: two.orders).start == 103)
   }
 
+  @Test(.timeLimit(.minutes(1))) func `a load that comes while a mark goes down is what is kept`() async throws {
+    let two = try StripedDatabases(2)
+    let kept = Mutex<[Int64]>([])
+    let (slow, go) = AsyncStream<Void>.makeStream()
+    let (isLow, low) = AsyncStream<Void>.makeStream()
+    let store = StripedStore(
+      two.databases, random: { 0 },
+      remember: { last, _, _ in
+        // The disk is slow with the lower mark alone.
+        if last == .min {
+          low.yield()
+          for await _ in slow { break }
+        }
+        kept.withLock { $0.append(last) }
+      })
+    try await store.prepare()
+    _ = try await store.createTag(two.orders, step: 10, first: 1)
+    let rest = try await store.allocate(5, for: two.orders)
+    async let isBack = store.giveBack(rest, of: two.orders)
+    for await _ in isLow { break }
+    #expect(try await store.allocate(5, for: two.orders).last == 20)
+    go.yield()
+    #expect(try await !isBack)
+    #expect(kept.withLock { $0 }.last == 20, "\(kept.withLock { $0 })")
+  }
+
   @Test func `a mark goes down to what is kept, since others may give back what they had below`() {
     var mark = StripeRowMark(before: 8)
     mark.received(IDRange(start: 10, count: 5, stride: 2))
@@ -198,6 +224,12 @@ struct StripedDatabases {
     #expect(mark.last == 18)
     _ = mark.returning(IDRange(start: 10, count: 5, stride: 2))
     #expect(mark.last == 8)
+    // What came while it was not known whether a rest goes back is had all the same.
+    mark.received(IDRange(start: 10, count: 5, stride: 2))
+    let late = mark.returning(IDRange(start: 14, count: 3, stride: 2))
+    mark.received(IDRange(start: 40, count: 5, stride: 2))
+    mark.keep(late)
+    #expect(mark.last == 48)
     for index in 0..<Int64(2 * StripeRowMark.most) { mark.received(IDRange(start: 100 + index, count: 1)) }
     #expect(mark.last == 99 + Int64(2 * StripeRowMark.most))
   }

@@ -14,14 +14,27 @@ public struct Restripe: Sendable {
   ///   - databases: Every database of both layouts, with the name that errors call it by.
   ///   - old: Which of them the tag is spread over so far.
   ///   - new: Which of them it is to be spread over, in the order of the remainders.
+  ///   - past: All new ids lie above this number, 0 or more, and above what the rows show: for databases that have lost
+  ///     commits.
   ///   - run: This run's own number, one of ``RestripeStateMachine/runs``: draw it at random, and never use it again.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason.
   public init(
-    tag: Tag, databases: [(name: String, store: any StripeStore)], old: [Int], new: [Int], run: Int64
+    tag: Tag, databases: [(name: String, store: any StripeStore)], old: [Int], new: [Int], past: Int64 = 0, run: Int64
   ) throws(IDError) {
     self.databases = databases.map(\.store)
     self.start = try RestripeStateMachine(
-      tag: tag, databases: databases.map(\.name), old: old, new: new, run: run)
+      tag: tag, databases: databases.map(\.name), old: old, new: new, past: past, run: run)
+  }
+
+  /// Says what the rules make of these rows, in the order of the databases, without asking or changing anything.
+  ///
+  /// - Throws: What ``run(_:)`` would, before it has changed anything.
+  public func check(_ rows: [StripeRow?]) throws(IDError) {
+    var machine = self.start
+    for row in rows {
+      machine.read(.success(row))
+      if case .failed(let error) = machine.next() { throw error }
+    }
   }
 
   /// Carries the run out.

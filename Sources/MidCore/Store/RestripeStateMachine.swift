@@ -12,10 +12,11 @@
 /// 5. *Open*: each row of the new layout, above that number and only while it is closed or settled with its token: those of
 ///    both layouts first. Rows that leave the layout stay settled.
 ///
-/// A token says what its row is to become: its run, how many databases both layouts have, and which place the row will have
-/// in the new one. So a run that finds a settled row of the old layout, or one that is open as in the new, knows whether all
-/// rows are what an interrupted run over the same lists has left behind, and then goes on with steps 4 and 5; otherwise it
-/// refuses. Where a run was interrupted before anything was settled, the next begins anew, with whatever new layout.
+/// A token says what its row was and is to become: its run, how many databases both layouts have, whether the row was of
+/// the old one, and which place it will have in the new one. So a run that finds a settled row of the old layout, or one
+/// that is open as in the new, knows whether all rows are what an interrupted run over the same lists has left behind, and
+/// then goes on with steps 4 and 5; otherwise it refuses. Where a run was interrupted before anything was settled, the next
+/// begins anew, with whatever new layout, but from the same old one.
 ///
 /// Why no id comes twice: loads match a row's own delta and remainder, so none passes a closed row; all that passed before
 /// lies at or below what the rows show in step 3; and rows that are open at a time are of one layout, as nothing is opened
@@ -50,11 +51,15 @@ public struct RestripeStateMachine: Sendable {
   }
 
   /// Which numbers a run can have.
-  public static let runs: Range<Int64> = 0..<(1 << 16)
+  public static let runs: Range<Int64> = 0..<(1 << 17)
   /// How many databases a layout can have at most.
-  public static let maximumCount = 31
+  public static let maximumCount = 16
   /// The place in the new layout of a row that is in the old one alone.
   private static let noPlace: Int64 = 31
+  /// Above the bits of a place: the row was of the old layout.
+  private static let oldFlag: Int64 = 1 << 5
+  /// Where a token's parts begin: both sizes, each less 1, below the run.
+  private static let (countShift, oldCountShift, runShift): (Int64, Int64, Int64) = (6, 10, 14)
 
   /// Whose rows.
   public let tag: Tag
@@ -73,7 +78,8 @@ public struct RestripeStateMachine: Sendable {
   private var settling: [Int] = []
   private var opening: [(database: Int, residue: TableDialect.Residue)] = []
   private var step: Int64 = 1
-  private var lastID: Int64 = 0
+  private var lastID: Int64
+  private let past: Int64
 
   /// Creates a run that has done nothing yet.
   ///
@@ -82,10 +88,14 @@ public struct RestripeStateMachine: Sendable {
   ///   - databases: Every database of both layouts, by the name that errors call it by.
   ///   - old: Which of them the tag is spread over so far.
   ///   - new: Which of them it is to be spread over, in the order of the remainders.
+  ///   - past: All new ids lie above this number, 0 or more, and above what the rows show: for databases that have lost
+  ///     commits, so that the rows show less than was given out.
   ///   - run: This run's own number, one of ``runs``: draw it at random, and never use it again.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason: an empty layout, a database that is named twice or is in
   ///   neither layout, a number out of range.
-  public init(tag: Tag, databases: [String], old: [Int], new: [Int], run: Int64) throws(IDError) {
+  public init(
+    tag: Tag, databases: [String], old: [Int], new: [Int], past: Int64 = 0, run: Int64
+  ) throws(IDError) {
     var reasons: [String] = []
     if old.isEmpty || new.isEmpty { reasons.append("a layout has one database or more") }
     if Set(old).count < old.count || Set(new).count < new.count { reasons.append("a database is named twice") }
@@ -93,6 +103,7 @@ public struct RestripeStateMachine: Sendable {
       reasons.append("every database is in a layout, and no other is")
     }
     if !Self.runs.contains(run) { reasons.append("a run has a number below \(Self.runs.upperBound), not \(run)") }
+    if !(0...Int64.max - 2).contains(past) { reasons.append("ids can't lie above \(past)") }
     if max(old.count, new.count) > Self.maximumCount {
       reasons.append("a layout has \(Self.maximumCount) databases at most")
     }
@@ -107,6 +118,7 @@ public struct RestripeStateMachine: Sendable {
     func byName(_ places: [Int]) -> [Int] { places.sorted { (databases[$0], $0) < (databases[$1], $1) } }
     self.order = byName(old) + byName(databases.indices.filter { !old.contains($0) })
     (self.tag, self.names, self.run, self.count) = (tag, databases, run, new.count)
+    (self.past, self.lastID) = (past, past)
   }
 
   /// What to do now: the same until its outcome was told, and for good once it is ``Action/done(lastID:)`` or
@@ -129,10 +141,12 @@ public struct RestripeStateMachine: Sendable {
     }
   }
 
-  /// By which a row of this run's is closed: the run, the sizes of both layouts, and the row's place in the new one.
+  /// By which a row of this run's is closed: the run, the sizes of both layouts, whether the row is of the old one, and its
+  /// place in the new one.
   public func token(of database: Int) -> Int64 {
     let place = self.new.first { $0.database == database }?.residue.remainder ?? Self.noPlace
-    return self.run << 15 | Int64(self.old.count) << 10 | Int64(self.count) << 5 | place
+    let sizes = Int64(self.old.count - 1) << Self.oldCountShift | Int64(self.count - 1) << Self.countShift
+    return self.run << Self.runShift | sizes | (self.old.contains(database) ? Self.oldFlag : 0) | place
   }
 
   // MARK: - What came of it
@@ -200,14 +214,21 @@ extension RestripeStateMachine {
       switch row?.state {
       case .open(let residue)? where !self.isOld(residue, in: database):
         return self.fail(self.unexpected(residue, in: database))
-      // A run that knew of another number of databases has closed it.
-      case .closed(let token)? where self.old.contains(database) && token >> 10 & 31 != Int64(self.old.count):
-        return self.fail(self.foreign)
+      // A run that knew of another old layout has closed it.
+      case .closed(let token)? where !self.isOfOldLayout(token, database): return self.fail(self.foreign)
       case nil where self.old.contains(database): return self.fail(self.missing(in: database))
       default: break
       }
     }
     (self.finished, self.phase) = (0, .closing)
+  }
+
+  /// Whether the run that has closed the row believed of the old layout what this one does.
+  private func isOfOldLayout(_ token: Int64, _ database: Int) -> Bool {
+    let isOld = token & Self.oldFlag != 0
+    // A row that was made for another new list says nothing of this one.
+    guard isOld || self.old.contains(database) else { return true }
+    return isOld == self.old.contains(database) && token >> Self.oldCountShift & 15 == Int64(self.old.count - 1)
   }
 
   private func isOld(_ residue: TableDialect.Residue, in database: Int) -> Bool {
@@ -227,7 +248,7 @@ extension RestripeStateMachine {
     var runs: Set<Int64> = []
     for row in self.rows {
       switch row?.state {
-      case .closed(let token)?, .settled(let token)?: runs.insert(token >> 15)
+      case .closed(let token)?, .settled(let token)?: runs.insert(token >> Self.runShift)
       case .open?, nil: break
       }
     }
@@ -246,7 +267,11 @@ extension RestripeStateMachine {
       }
     }
     self.opening = self.new.filter { database, residue in self.rows[database]?.state != .open(residue) }
-    self.lastID = self.rows.reduce(0) { max($0, $1?.lastID ?? 0) }
+    let isOpen = self.new.filter { database, residue in self.rows[database]?.state == .open(residue) }
+    if let low = isOpen.first(where: { database, _ in (self.rows[database]?.lastID ?? 0) < self.past }) {
+      return self.fail(self.tooLate(low.database))
+    }
+    self.lastID = self.rows.reduce(self.past) { max($0, $1?.lastID ?? 0) }
     let last = self.opening.isEmpty ? Phase.ended(.done(lastID: self.lastID)) : .opening
     (self.finished, self.phase) = (0, self.settling.isEmpty ? last : .settling)
   }
@@ -282,6 +307,14 @@ extension RestripeStateMachine {
       .storeRejected,
       "tag \(self.tag) was spread over other databases already, or a run that was to do so was interrupted: name those that "
         + "it is in now, or the same lists as that run had")
+  }
+
+  /// A row is open already, and stands below what all ids are to lie above.
+  private func tooLate(_ database: Int) -> IDError {
+    IDError(
+      .storeRejected,
+      "tag \(self.tag) is open in database \(self.names[database]) by an interrupted run already, below \(self.past): end that "
+        + "run without --past, then: mid tag advance \(self.tag) --past \(self.past)")
   }
 
   /// A row that is not there may have been there: then nobody knows how far its ids had come.

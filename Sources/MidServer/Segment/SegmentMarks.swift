@@ -15,6 +15,8 @@ package final class SegmentMarks: Sendable {
     var marks = StripedStore.Marks()
     var waiting: [CheckedContinuation<IDError?, Never>] = []
     var isWriting = false
+    /// What this run has set last, written or not.
+    var ends: [Tag: Int64] = [:]
   }
 
   /// The marks as they were found at the start.
@@ -33,20 +35,44 @@ package final class SegmentMarks: Sendable {
   ///
   /// - Throws: ``IDError/Code/storeUnavailable`` where the disk does not take it; what was remembered before stands.
   package func set(_ end: Int64, of tag: Tag) async throws(IDError) {
-    try await self.write { $0.ends[tag] = end }
+    try await self.change(tag) { _ in end }
+  }
+
+  /// Remembers durably that ids of `tag` from `end` on go back, those below `rest` that is; where more was received
+  /// meanwhile, that stands.
+  ///
+  /// - Throws: As ``set(_:of:)``.
+  package func lower(to end: Int64, givingBackBelow rest: Int64, of tag: Tag) async throws(IDError) {
+    try await self.change(tag) { now in (now ?? .min) <= rest ? end : nil }
+  }
+
+  /// Remembers durably that ids of `tag` below `end` were received after all; where more was received meanwhile, that
+  /// stands.
+  ///
+  /// - Throws: As ``set(_:of:)``.
+  package func raise(to end: Int64, of tag: Tag) async throws(IDError) {
+    try await self.change(tag) { now in (now ?? .min) < end ? end : nil }
+  }
+
+  private func change(_ tag: Tag, _ end: @Sendable (Int64?) -> Int64?) async throws(IDError) {
+    try await self.write { pending in
+      guard let end = end(pending.ends[tag] ?? self.found.ends[tag]) else { return }
+      pending.ends[tag] = end
+      pending.marks.ends[tag] = end
+    }
   }
 
   /// Remembers durably that numbers of `tag` up to `last` were had of the row in `database`.
   ///
   /// - Throws: As ``set(_:of:)``.
   package func set(_ last: Int64, of tag: Tag, in database: String) async throws(IDError) {
-    try await self.write { $0.rows[tag, default: [:]][database] = last }
+    try await self.write { $0.marks.rows[tag, default: [:]][database] = last }
   }
 
-  private func write(_ change: @Sendable (inout StripedStore.Marks) -> Void) async throws(IDError) {
+  private func write(_ change: @Sendable (inout Pending) -> Void) async throws(IDError) {
     let error = await withCheckedContinuation { continuation in
       let mustWrite = self.pending.withLock { pending in
-        change(&pending.marks)
+        change(&pending)
         pending.waiting.append(continuation)
         defer { pending.isWriting = true }
         return !pending.isWriting
@@ -64,7 +90,7 @@ package final class SegmentMarks: Sendable {
           pending.isWriting = false
           return nil
         }
-        defer { pending = Pending(isWriting: true) }
+        defer { pending = Pending(isWriting: true, ends: pending.ends) }
         return pending
       }
       guard let work else { return }

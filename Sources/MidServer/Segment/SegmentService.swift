@@ -205,14 +205,14 @@ package final class SegmentService: Service {
   private func remember(_ range: IDRange, of tag: Tag, highWater: Int64?) async {
     // One that starts too low is about to be refused.
     guard range.start >= highWater ?? .min else { return }
-    _ = await self.note(range.end, of: tag)
+    _ = await self.note(tag) { marks throws(IDError) in try await marks.set(range.end, of: tag) }
   }
 
   /// - Returns: Whether the folder has it; without a folder there is nothing to miss.
-  private func note(_ end: Int64, of tag: Tag) async -> Bool {
+  private func note(_ tag: Tag, _ body: (SegmentMarks) async throws(IDError) -> Void) async -> Bool {
     guard let marks = self.marks else { return true }
     do throws(IDError) {
-      try await marks.set(end, of: tag)
+      try await body(marks)
       return true
     } catch {
       self.logger.warning("segment's end not remembered", metadata: ["tag": "\(tag)", "error": "\(error)"])
@@ -239,14 +239,19 @@ package final class SegmentService: Service {
     var mark = rests.last?.end ?? kept
     for (index, rest) in rests.enumerated().reversed() {
       let lower = index > 0 ? rests[index - 1].end : kept
-      guard await self.note(lower, of: tag) else { return (mark, nil) }
+      let isNoted = await self.note(tag) { marks throws(IDError) in
+        try await marks.lower(to: lower, givingBackBelow: rest.end, of: tag)
+      }
+      guard isNoted else { return (mark, nil) }
       do throws(IDError) {
         let isBack = try await self.store.giveBack(rest, of: tag)
         self.logger.info(
           isBack ? "unused ids given back" : "unused ids skipped",
           metadata: ["tag": "\(tag)", "first": "\(rest.start)", "count": "\(rest.count)"])
         guard isBack else {
-          _ = await self.note(max(rest.end, kept), of: tag)
+          _ = await self.note(tag) { marks throws(IDError) in
+            try await marks.raise(to: max(rest.end, kept), of: tag)
+          }
           return (max(rest.end, kept), nil)
         }
         mark = lower

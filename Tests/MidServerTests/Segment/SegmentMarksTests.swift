@@ -27,6 +27,24 @@ struct SegmentMarksTests {
     }
   }
 
+  @Test func `go down with ids that go back, but not where more has come meanwhile`() async throws {
+    try await self.withFolder { folder in
+      let first = SegmentMarks(try SegmentMarkFile(folder: folder))
+      try await first.set(63, of: .default)
+      let marks = SegmentMarks(try SegmentMarkFile(folder: folder))
+      func now() throws -> Int64? { try SegmentMarkFile.read(self.file(folder)).ends[.default] }
+      try await marks.lower(to: 57, givingBackBelow: 63, of: .default)
+      #expect(try now() == 57)
+      try await marks.raise(to: 63, of: .default)
+      #expect(try now() == 63)
+      try await marks.set(75, of: .default)
+      try await marks.lower(to: 57, givingBackBelow: 63, of: .default)
+      #expect(try now() == 75)
+      try await marks.raise(to: 63, of: .default)
+      #expect(try now() == 75)
+    }
+  }
+
   @Test func `know each database's row of a tag, whatever its name`() async throws {
     try await self.withFolder { folder in
       let marks = SegmentMarks(try SegmentMarkFile(folder: folder))

@@ -37,7 +37,8 @@ struct StripeRowMark: Sendable {
 
   /// It did not go back.
   mutating func keep(_ taken: [(first: Int64, last: Int64)]) {
-    if let first = taken.first { self.had.removeAll { $0.first >= first.first } }
+    // What was left of the first one; what has come since then stays.
+    if let first = taken.first { self.had.removeAll { $0.first == first.first } }
     self.insert(taken)
   }
 

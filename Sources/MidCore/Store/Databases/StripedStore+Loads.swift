@@ -35,7 +35,7 @@ extension StripedStore {
       switch event {
       case .loaded(let database, let range):
         // What earlier runs and this one have had is durable before an id of it is given out.
-        if let last = range.last { await self.remember(last, tag, self.databases.names[database]) }
+        await self.rememberMark(of: tag, database)
         return range
       case .failed(let database, let error):
         running -= 1
@@ -167,21 +167,25 @@ extension StripedStore {
       return rows.firstIndex { $0.residue != nil && $0.residue == residue }
     }
     guard let database = found else { return false }
-    let (store, name) = (self.databases.all[database].store, self.databases.names[database])
     // Before: a mark that is too low misses something once, one that is too high refuses what is right.
-    let (taken, kept) = self.change(tag, database) { row in
-      let taken = row.mark.returning(rest)
-      return (taken, row.mark.last)
-    }
-    await self.remember(kept ?? .min, tag, name)
-    let isBack = try await store.giveBack(rest, of: tag)
+    let taken = self.change(tag, database) { $0.mark.returning(rest) }
+    await self.rememberMark(of: tag, database)
+    let isBack = try await self.databases.all[database].store.giveBack(rest, of: tag)
     if !isBack {
-      let last = self.change(tag, database) { row in
-        row.mark.keep(taken)
-        return row.mark.last
-      }
-      if let last { await self.remember(last, tag, name) }
+      self.change(tag, database) { $0.mark.keep(taken) }
+      await self.rememberMark(of: tag, database)
     }
     return isBack
+  }
+
+  /// Keeps what was had of a row for the next run. Of several that do so at a time, the last one has kept what holds now.
+  private func rememberMark(of tag: Tag, _ database: Int) async {
+    var kept: Int64?
+    while true {
+      let last = self.state.withLock { self.rows(of: tag, $0)[database].mark.last } ?? .min
+      if last == kept { return }
+      await self.remember(last, tag, self.databases.names[database])
+      kept = last
+    }
   }
 }
