@@ -8,6 +8,7 @@ public final class FaultyStore: IDStore {
   private struct Plan: Sendable {
     var failuresBefore = 0
     var failuresAfter = 0
+    var passesBeforeFailure = 0
     var error = FaultyStore.unavailable
     var stepsBack: Int64 = 0
     var isHolding = false
@@ -32,10 +33,12 @@ public final class FaultyStore: IDStore {
     }
   }
 
-  /// The next `count` calls are carried out and fail all the same: the connection broke in the commit.
-  public func failAfterCommit(_ count: Int, with error: IDError = FaultyStore.unavailable) {
+  /// The next `count` calls, once `passes` others are through, are carried out and fail all the same: the connection broke
+  /// in the commit.
+  public func failAfterCommit(_ count: Int, passing passes: Int = 0, with error: IDError = FaultyStore.unavailable) {
     self.plan.withLock { plan in
       plan.failuresAfter = count
+      plan.passesBeforeFailure = passes
       plan.error = error
     }
   }
@@ -76,6 +79,10 @@ public final class FaultyStore: IDStore {
     let value = try await call()
     let after = self.plan.withLock { plan -> IDError? in
       guard plan.failuresAfter > 0 else { return nil }
+      guard plan.passesBeforeFailure == 0 else {
+        plan.passesBeforeFailure -= 1
+        return nil
+      }
       plan.failuresAfter -= 1
       return plan.error
     }

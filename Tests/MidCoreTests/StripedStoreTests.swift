@@ -145,7 +145,12 @@ struct StripedDatabases {
 
   @Test func `a database that lost commits is left out until an operator says that it is right`() async throws {
     let two = try StripedDatabases(2)
-    let store = try await two.striped()
+    let refusals = Mutex<[String]>([])
+    let store = StripedStore(
+      two.databases, random: { 0 },
+      onRefusal: { tag, database, error in refusals.withLock { $0.append("\(tag) \(database) \(error.code)") } })
+    try await store.prepare()
+    _ = try await store.createTag(two.orders, step: 10, first: 1)
     let had = try await store.allocate(50, for: two.orders)
     #expect(had.last == 100)
     // The database comes back with what it held before.
@@ -153,12 +158,16 @@ struct StripedDatabases {
     try await two.memories[0].restore(two.orders, residue, at: 10)
     #expect(try await store.allocate(1, for: two.orders).start == 103)
     #expect(two.databases.statuses.map(\.isUp) == [true, true])
+    #expect(refusals.withLock { $0 } == ["orders db0 \(IDError.Code.wentBackwards)"] && store.leftOut == [1, 0])
     // Other nodes move the row on; that is no sign that it is right.
     _ = try await two.memories[0].allocate(200, for: two.orders)
     two.stores[1].failNext(1)
     let error = await #expect(throws: IDError.self) { try await store.allocate(1, for: two.orders) }
     #expect(error?.code == .storeUnavailable && error?.message.contains("below 100") == true)
+    // Said once.
+    #expect(refusals.withLock { $0 }.count == 1)
     store.confirm()
+    #expect(store.leftOut == [0, 0])
     two.stores[1].failNext(1)
     #expect(try await store.allocate(1, for: two.orders).start == 412)
   }
@@ -292,6 +301,20 @@ struct StripedDatabases {
     #expect(error?.code == .storeRejected && error?.message == "db0: wrong password")
   }
 
+  @Test func `rows are created in the order of the databases' names, whatever the list's`() async throws {
+    let two = try StripedDatabases(2)
+    let other = StripedStore(SegmentDatabases(two.databases.all.reversed(), patience: .seconds(30)))
+    try await other.prepare()
+    two.stores[0].failAfterCommit(1, passing: 1)
+    await #expect(throws: IDError.self) { try await other.createTag(two.orders, step: 10, first: 1) }
+    let rows = [try await two.memories[0].stripe(of: two.orders), try await two.memories[1].stripe(of: two.orders)]
+    #expect(rows[0] != nil && rows[1] == nil)
+    // So one that has the other list meets a row at the first database, and makes none.
+    let store = try await two.striped(creating: false)
+    let error = await #expect(throws: IDError.self) { try await store.createTag(two.orders, step: 10, first: 1) }
+    #expect(error?.code == .storeRejected)
+  }
+
   @Test func `a tag that was created half way is completed above what was given out`() async throws {
     let two = try StripedDatabases(2)
     let store = try await two.striped(creating: false)
@@ -319,6 +342,15 @@ struct StripedDatabases {
       let row = try await memory.stripe(of: two.orders)
       #expect(row?.lastID == 99 && row?.step == 7)
     }
+    // One that is away keeps the other's row from nothing.
+    two.stores[0].failNext(1)
+    let half = try await store.advanceTag(two.orders, past: 110)
+    #expect(half.isMoved && half.failures.map(\.message) == ["db0: the store was made to fail"])
+    let moved = [try await two.memories[0].stripe(of: two.orders), try await two.memories[1].stripe(of: two.orders)]
+    #expect(moved.map { $0?.lastID } == [99, 110])
+    for each in two.stores { each.failNext(1) }
+    let none = await #expect(throws: IDError.self) { try await store.advanceTag(two.orders, past: 110) }
+    #expect(none?.code == .storeUnavailable)
     #expect(try await !store.advanceTag(two.orders, past: 50).isMoved)
     #expect(try await store.advanceTag(two.orders, past: 120).isMoved)
     #expect(try await two.memories[1].stripe(of: two.orders)?.lastID == 120)

@@ -82,6 +82,66 @@ import Testing
     }
   }
 
+  @Test func `a look and a refusal create nothing`() async throws {
+    try await self.withFiles(3) { urls in
+      let (one, three) = (urls[0], urls.joined(separator: ","))
+      _ = try await self.create("orders", "--stripes", one)
+      func files() -> [Bool] { urls.map { FileManager.default.fileExists(atPath: String($0.dropFirst(7))) } }
+      let preview = try await self.restripe("orders", "--stripes", three, "--dry-run")
+      #expect(preview.error == nil && preview.text.contains("\(urls[2].dropFirst(7)): no row; then remainder 2 by 3"))
+      #expect(files() == [true, false, false])
+      // A wrong old layout: a look says so as the run does.
+      for options in [["--dry-run"], []] {
+        let refused = try await self.run(
+          TagRestripeCommand.self, ["orders", "--from", "\(urls[0]),\(urls[1])", "--stripes", three] + options
+        ) { try await $0.run(into: &$1, environment: [:]) }
+        #expect(refused.error as? ExitCode == .failure && refused.text == "")
+      }
+      let unknown = try await self.restripe("nobody", "--stripes", three)
+      #expect(unknown.error as? ExitCode == .failure)
+      #expect(files() == [true, false, false])
+      #expect(try await self.restripe("orders", "--stripes", three).error == nil)
+      #expect(files() == [true, true, true])
+    }
+  }
+
+  @Test func `new ids lie above the number that is given, and one list back to a single database is one as others`()
+    async throws
+  {
+    try await self.withFiles(2) { urls in
+      let (one, two) = (urls[0], urls.joined(separator: ","))
+      _ = try await self.create("orders", "--stripes", two)
+      let done = try await self.restripe("orders", "--stripes", one, "--from", two, "--past", "4000")
+      #expect(done.text == "tag orders: over 1 database now, was 2; next ids lie above 4000\n")
+      let listed = self.rows(try await self.list("--stripes", one).text)
+      #expect(listed == [["orders", "all", "4001", "4000", "10000"]])
+      let low = try await self.restripe("orders", "--stripes", one, "--from", one, "--past", "5000")
+      #expect(low.error as? ExitCode == .failure)
+      let advanced = try await self.run(
+        TagAdvanceCommand.self, ["orders", "--stripes", one, "--past", "5000"]
+      ) { try await $0.run(into: &$1) }
+      #expect(advanced.text == "tag orders: next id 5001\n" && advanced.error == nil)
+      #expect(
+        try await self.restripe("orders", "--stripes", one, "--from", one, "--past", "5000").text.contains("already"))
+    }
+  }
+
+  @Test func `rows are moved where a database answers, and the command fails where one does not`() async throws {
+    try await self.withFiles(2) { urls in
+      let two = urls.joined(separator: ",")
+      _ = try await self.create("orders", "--stripes", two)
+      let path = String(urls[1].dropFirst(7))
+      try Data("no database".utf8).write(to: URL(filePath: path))
+      let advanced = try await self.run(
+        TagAdvanceCommand.self, ["orders", "--stripes", two, "--past", "400"]
+      ) { try await $0.run(into: &$1) }
+      #expect(advanced.text == "tag orders: next id 402\n")
+      #expect("\(try #require(advanced.error))".contains(path))
+      let listed = self.rows(try await self.list("--stripes", urls[0]).text)
+      #expect(listed.first?.contains("402") == true, "\(listed)")
+    }
+  }
+
   @Test func `a tag is created in its home alone`() async throws {
     try await self.withFiles(2) { urls in
       let shards = "x=\(urls[0]),y=\(urls[1])"

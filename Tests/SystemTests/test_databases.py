@@ -258,6 +258,78 @@ def test_a_third_database_joins_while_two_servers_give_out_ids(mid, databases, t
     )
 
 
+def test_a_stripe_that_lost_commits_is_left_out_and_said_to_be(mid, databases):
+    two = databases(2)
+    settings = {"MID_SEGMENT_STRIPES": urls(two), "MID_SEGMENT_TARGET": "1s", "MID_SEGMENT_OUTAGE": "0s"}
+    create("small", settings, step=10)
+    (server,) = nodes(mid, settings, count=1)
+
+    def left_out(database):
+        return server.metric("mid_segment_tags_left_out", database=database.url.split("@")[1].split("?")[0])
+
+    with server.channel() as channel:
+        call = generate_id(channel)
+
+        def take_until(is_enough):
+            for _ in range(2000):
+                ids.append(call("segment", "small", timeout=5))
+                if is_enough(ids[-1] % 2):
+                    return
+            raise AssertionError("it is never enough")
+
+        ids = [call("segment", "small", timeout=5)]
+        home = ids[0] % 2
+        lost, other = two[home], two[1 - home]
+        assert left_out(lost) == 0
+        lost.query("UPDATE mid_stripes SET max_id = 0 WHERE biz_tag = 'small'")
+        take_until(lambda remainder: remainder != home)
+        assert left_out(lost) == 1 and left_out(other) == 0 and is_up(server, lost) == 1
+        (line,) = [each for each in server.logs() if each["message"] == "segment database left out"]
+        assert line["level"] == "error" and line["tag"] == "small" and line["database"] in lost.url and "lost commits" in line["error"]
+        past = max(ids) + 1000
+        advance = run_mid("tag", "advance", "small", "--past", past, environment={**PASSWORD, **settings})
+        assert advance.returncode == 0, advance.stderr
+        server.process.signal(signal.SIGHUP)
+        wait_until(lambda: left_out(lost) == 0, 10, "nothing is left out")
+        other.kill()
+        take_until(lambda remainder: remainder == home)
+        # The rows that were moved, where one database is away: the other's all the same.
+        half = run_mid("tag", "advance", "small", "--past", past + 5000, environment={**PASSWORD, **settings})
+        assert half.returncode == 1 and half.stdout.startswith("tag small: next id"), half
+        assert "give the command again" in half.stderr and rows(lost, "small")[0] >= past + 5000
+        other.start()
+    assert_increasing(ids, "ids")
+    assert ids[-1] > past
+
+
+def test_a_tag_goes_back_to_one_database(mid, databases):
+    two = databases(2)
+    both, one = {"MID_SEGMENT_STRIPES": urls(two)}, {"MID_SEGMENT_STRIPES": urls(two[:1])}
+    create("default", both, step=10)
+    (server,) = nodes(mid, both, count=1)
+
+    def take(count):
+        with server.channel() as channel:
+            return [generate_id(channel)("segment", timeout=5) for _ in range(count)]
+
+    ids = take(50)
+    done = restripe(two, two[:1], "--past", 5000, name="default")
+    assert done.returncode == 0 and "over 1 database now, was 2" in done.stdout, done
+    assert rows(two[0], "default")[1:] == [1, 0]
+    two[1].kill()
+    ids += take(200)
+    assert server.stop() == 0
+    server.start(ready=("segment",), **one)
+    ids += take(50)
+    assert_increasing(ids, "ids")
+    after = [each for each in ids if each > 5000]
+    assert len(after) >= 50 and {each % 2 for each in after} == {0, 1}
+    listed = run_mid("tag", "list", environment={**PASSWORD, **one})
+    assert listed.returncode == 0 and " all " in listed.stdout, listed
+    assert server.stop() == 0
+    two[1].start()
+
+
 def status_of(server, tag, timeout=1.0):
     """The name of a call's gRPC status and how long it took."""
     begin = time.monotonic()

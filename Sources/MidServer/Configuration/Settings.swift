@@ -168,7 +168,7 @@ package enum Settings {
     "segment.tag_refresh", .duration(.seconds(1)...(.seconds(3_600))), default: "60s",
     help: "How often the list of tags is read again.")
   static let segmentStripes = Setting(
-    "segment.stripes", .stripes(2...16), default: "", isAllowedAsFlag: false,
+    "segment.stripes", .stripes(1...16), default: "", isAllowedAsFlag: false,
     help:
       "Databases that each have all tags: the k-th of N, from 0, hands out ids whose remainder by N is k. Any but one may be down. Change the list by `mid tag restripe` alone. See docs/databases.md."
   )

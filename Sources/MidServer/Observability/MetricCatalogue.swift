@@ -73,6 +73,11 @@ package enum MetricCatalogue {
     "1 where a database of segment.stripes or segment.shards answered the last time it was asked, else 0; absent without."
   )
 
+  package static let segmentTagsLeftOut = MetricFamily(
+    "mid_segment_tags_left_out", .gauge, unit: .none, labels: ["database"],
+    "For how many tags this database of segment.stripes is left out because it has lost commits; mid tag advance and SIGHUP end it."
+  )
+
   package static let storeDuration = MetricFamily(
     "mid_store_operation_duration_seconds", .histogram(buckets: storeBuckets), unit: .seconds,
     labels: ["store", "operation"], "Time of the store's operations, failed ones included.")
@@ -157,6 +162,7 @@ package enum MetricCatalogue {
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
     calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
     segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads, segmentDatabaseUp,
+    segmentTagsLeftOut,
     storeDuration, storeErrors, storeSemiSync, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,

@@ -24,6 +24,9 @@ package enum SegmentSource: Sendable {
       SegmentDatabases(databases, patience: patience) { status in
         if status.isUp {
           logger.info("segment database answers", metadata: ["database": "\(status.name)"])
+          for warning in status.durabilityWarnings {
+            logger.warning("store not durable", metadata: ["store": "\(status.name)", "reason": "\(warning)"])
+          }
         } else {
           logger.warning(
             "segment database down",
@@ -41,7 +44,13 @@ package enum SegmentSource: Sendable {
             metadata: ["tag": "\(tag)", "database": "\(database)", "error": "\(error)"])
         }
       }
-      return StripedStore(joined(databases), marks: marks?.found ?? StripedStore.Marks(), remember: remember)
+      return StripedStore(
+        joined(databases), marks: marks?.found ?? StripedStore.Marks(), remember: remember,
+        onRefusal: { tag, database, error in
+          logger.error(
+            "segment database left out",
+            metadata: ["tag": "\(tag)", "database": "\(database)", "error": "\(error)"])
+        })
     case .shards(let databases, let pins):
       return ShardedStore(joined(databases), homes: try ShardHomes(names: databases.map(\.name), pins: pins))
     }

@@ -118,7 +118,7 @@ package struct MidServer {
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
     var services: [any Service] = [signals, supervisor]
     if let databases, let segmentSupervisor {
-      metrics.collect(databases: databases.databases)
+      metrics.collect(databases: databases)
       services += [
         segmentSupervisor as any Service,
         SegmentDatabaseMonitor(databases.databases, isOpen: { try await segmentSupervisor.waitUntilReady() }),

@@ -88,10 +88,12 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   }
 
   /// Reads what is only known at the moment of a scrape.
-  package func collect(databases: SegmentDatabases) {
+  package func collect(databases store: any CompositeStore) {
     self.registry.collect { writer in
-      for status in databases.statuses {
+      let databases = store.databases
+      for (status, leftOut) in zip(databases.statuses, store.leftOut) {
         writer.write(MetricCatalogue.segmentDatabaseUp, status.name, value: status.isUp ? 1 : 0)
+        writer.write(MetricCatalogue.segmentTagsLeftOut, status.name, value: Double(leftOut))
       }
     }
   }

@@ -9,16 +9,33 @@ struct RestripePlan {
   /// Places in ``databases``, where they were named.
   let old: [Int]?
 
+  /// All new ids lie above this number.
+  let past: Int64
+  /// Places in ``databases`` where the table of tags is missing.
+  private var isMissing: Set<Int> = []
+
+  private let table: String
+
+  /// Creates a plan; see the properties. `table` is the name of the table of tags.
+  init(databases: [SegmentDatabases.Database], table: String, new: [Int], old: [Int]?, past: Int64) {
+    (self.databases, self.table, self.new, self.old, self.past) = (databases, table, new, old, past)
+  }
+
   /// A tag, and what became of it: lines for people.
   typealias Outcome = (tag: Tag, result: Result<[String], IDError>)
 
-  /// Opens all databases and restripes one tag, or all that some database has, by name. One that fails stops no other.
+  /// Looks at all databases and restripes one tag, or all that some database has, by name. One that fails stops no other.
+  /// Tables are made only where a row is to stand, once the rules have nothing against it.
   ///
   /// - Throws: Where a database does not answer: nothing was changed then.
-  func carryOut(_ name: String?, isDryRun: Bool) async throws(IDError) -> [Outcome] {
+  mutating func carryOut(_ name: String?, isDryRun: Bool) async throws(IDError) -> [Outcome] {
     var tags: Set<Tag> = []
     for index in self.databases.indices {
-      try await self.ask(index) { store throws(IDError) in try await store.prepare() }
+      let missing = try await self.ask(index) { store throws(IDError) in try await store.inspect() }
+      guard !missing.contains(where: { $0.hasPrefix("the file ") || $0 == "the table \(self.table)" }) else {
+        self.isMissing.insert(index)
+        continue
+      }
       guard name == nil else { continue }
       tags.formUnion(try await self.ask(index) { store throws(IDError) in try await store.tags().map(\.tag) })
     }
@@ -50,23 +67,42 @@ struct RestripePlan {
   /// Restripes one tag, or says what that would change.
   ///
   /// - Returns: Lines for people.
-  func restripe(_ tag: Tag, isDryRun: Bool) async throws(IDError) -> [String] {
+  mutating func restripe(_ tag: Tag, isDryRun: Bool) async throws(IDError) -> [String] {
     var rows: [StripeRow?] = []
     for index in self.databases.indices {
+      guard !self.isMissing.contains(index) else {
+        rows.append(nil)
+        continue
+      }
       rows.append(try await self.ask(index) { store throws(IDError) in try await store.stripe(of: tag) })
     }
     guard rows.contains(where: { $0 != nil }) else {
       throw IDError(.unknownTag, "there is no such tag; nothing was changed")
     }
-    if self.isDone(rows) { return ["tag \(tag): already over \(self.new.count) databases as wanted"] }
+    if self.isDone(rows) {
+      if let low = rows.compactMap({ $0?.lastID }).min(), low < self.past {
+        throw IDError(
+          .storeRejected,
+          "already over \(self.wanted) as wanted, but a row stands at \(low): mid tag advance \(tag) --past "
+            + "\(self.past) moves it")
+      }
+      return ["tag \(tag): already over \(self.wanted) as wanted"]
+    }
     let old = try self.layout(of: rows)
-    guard !isDryRun else { return self.preview(tag, rows, old) }
     let run = try Restripe(
-      tag: tag, databases: self.databases.map { ($0.name, $0.store) }, old: old, new: self.new,
+      tag: tag, databases: self.databases.map { ($0.name, $0.store) }, old: old, new: self.new, past: self.past,
       run: .random(in: RestripeStateMachine.runs))
+    try run.check(rows)
+    guard !isDryRun else { return self.preview(tag, rows, old) }
+    for index in self.isMissing {
+      try await self.ask(index) { store throws(IDError) in try await store.prepare() }
+      self.isMissing.remove(index)
+    }
     let last = try await run.run()
-    return ["tag \(tag): over \(self.new.count) databases now, was \(old.count); next ids lie above \(last)"]
+    return ["tag \(tag): over \(self.wanted) now, was \(old.count); next ids lie above \(last)"]
   }
+
+  private var wanted: String { self.new.count == 1 ? "1 database" : "\(self.new.count) databases" }
 
   /// Whether the rows of the new list are open as wanted, and no other is open.
   func isDone(_ rows: [StripeRow?]) -> Bool {
@@ -109,9 +145,9 @@ struct RestripePlan {
   }
 
   private func preview(_ tag: Tag, _ rows: [StripeRow?], _ old: [Int]) -> [String] {
-    let highest = rows.compactMap { $0?.lastID }.max() ?? 0
+    let highest = max(rows.compactMap { $0?.lastID }.max() ?? 0, self.past)
     var lines = [
-      "tag \(tag): would go from \(old.count) to \(self.new.count) databases, next ids above \(highest) or later"
+      "tag \(tag): would go from \(old.count) to \(self.wanted), next ids above \(highest) or later"
     ]
     for (database, row) in rows.enumerated() {
       let now =

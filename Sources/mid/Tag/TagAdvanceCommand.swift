@@ -12,6 +12,9 @@ struct TagAdvanceCommand: AsyncParsableCommand {
       higher already stays as it is, so the command can be given once for each server that complains. Then \
       send each server SIGHUP: it reads the row and takes the tag up again.
 
+      With --stripes, every row that stands lower is moved. Where a database does not answer, the others' rows are moved \
+      all the same, the exit code is 1, and the command has to be given again once it is back.
+
         mid tag advance orders --past 4999999
       """
   )
@@ -38,17 +41,22 @@ struct TagAdvanceCommand: AsyncParsableCommand {
   /// The command, printing into `output`.
   func run(into output: inout OutputBuffer) async throws {
     let tag = try TagArgument.tag(self.name)
-    let (record, isMoved) = try await self.store.withSegments(create: false) { store throws(IDError) in
+    let done = try await self.store.withSegments(create: false) { store throws(IDError) in
       if let stripes = store as? StripedStore { return try await stripes.advanceTag(tag, past: self.past) }
       do throws(IDError) {
-        return (try await store.updateTag(tag, step: nil, next: self.past + 1), true)
+        let record = try await store.updateTag(tag, step: nil, next: self.past + 1)
+        return StripedStore.Advance(record: record, isMoved: true)
       } catch {
         // It stands there or higher; a node may have moved it this very moment.
         guard error.code == .wentBackwards else { throw error }
-        return (try await store.updateTag(tag, step: nil, next: nil), false)
+        return StripedStore.Advance(record: try await store.updateTag(tag, step: nil, next: nil), isMoved: false)
       }
     }
-    let what = isMoved ? "next id" : "unchanged, it stands higher: next id"
-    try output.line("tag \(record.tag): \(what) \(TagTable.next(record))")
+    let what = done.isMoved ? "next id" : "unchanged, it stands higher: next id"
+    try output.line("tag \(tag): \(what) \(TagTable.next(done.record))")
+    guard !done.failures.isEmpty else { return }
+    try output.flush()
+    throw CommandFailure(
+      done.failures.map(\.message).joined(separator: "; ") + ": give the command again once this is mended")
   }
 }

@@ -18,7 +18,9 @@ struct TagRestripeCommand: AsyncParsableCommand {
         mid tag restripe --all --from URL0,URL1 --stripes URL0,URL1,URL2
 
       --from names all databases that the tags are in so far. It can be left out where the new list has them all. Where a \
-      run was interrupted, rows are left closed and no ids come from them: run the same command again.
+      run was interrupted, rows are left closed and no ids come from them: run the same command again. Where a database has \
+      lost commits before, its rows show less than was given out: name the highest number that servers complain of with \
+      --past.
 
       Exit codes: 0 all tags are as wanted, 1 one is not, 2 the command line or the environment is broken.
       """
@@ -39,13 +41,19 @@ struct TagRestripeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The table of tags: mid or tinyid.", valueName: "dialect"))
   var table: String?
 
-  @Flag(help: "Only look: print the rows as they are and what would become of them.")
+  @Option(help: "All new ids lie above this number, and above all that the rows show.")
+  var past: Int64 = 0
+
+  @Flag(help: "Only look: print the rows as they are and what would become of them. Nothing is created.")
   var dryRun = false
 
   func validate() throws {
     guard self.all != (self.name != nil) else { throw ValidationError("Give the name of one tag, or --all.") }
     if let name = self.name { _ = try TagArgument.tag(name) }
     _ = try Self.locations(self.stripes, "--stripes")
+    guard (0...Int64.max - 2).contains(self.past) else {
+      throw ValidationError("--past takes a number from 0 to \(Int64.max - 2), not \(self.past).")
+    }
     if let from = self.from { _ = try Self.locations(from, "--from") }
   }
 
@@ -57,7 +65,7 @@ struct TagRestripeCommand: AsyncParsableCommand {
   func run(
     into output: inout OutputBuffer, environment: [String: String] = ProcessInfo.processInfo.environment
   ) async throws {
-    let plan = try self.plan(environment)
+    var plan = try self.plan(environment)
     let outcomes: [RestripePlan.Outcome]
     do throws(IDError) { outcomes = try await plan.carryOut(self.name, isDryRun: self.dryRun) } catch {
       await plan.close()
@@ -104,7 +112,8 @@ struct TagRestripeCommand: AsyncParsableCommand {
         databases.append(SegmentDatabases.Database(name: store.location, store: store))
       }
       let indices = old?.map { each in all.firstIndex { $0.description == each.description } ?? 0 }
-      return RestripePlan(databases: databases, new: Array(new.indices), old: indices)
+      return RestripePlan(
+        databases: databases, table: dialect.table, new: Array(new.indices), old: indices, past: self.past)
     } catch {
       throw ServerOptions.broken([error.message])
     }

@@ -46,7 +46,7 @@ import Testing
   }
 
   @Test(arguments: [
-    "mysql://u@a/ids", "mysql://u@a/ids,mysql://v@a/ids,mysql://u@a/ids", "mysql://u@a/ids,",
+    "mysql//u@a/ids", "mysql://u@a/ids,mysql://v@a/ids,mysql://u@a/ids", "mysql://u@a/ids,",
     "redis://x,mysql://u@a/ids",
   ]) func `a list of stripes that can't be one is refused, and shows no password`(text: String) {
     let errors = self.errors(["MID_SEGMENT_STRIPES": text.replacing("u@", with: "u:secret@")])

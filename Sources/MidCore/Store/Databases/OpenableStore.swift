@@ -26,6 +26,9 @@ public protocol CompositeStore: SegmentStore, OpenableStore {
   /// again.
   func confirm()
 
+  /// For how many tags each database is left out, in their order, because a row went backwards.
+  var leftOut: [Int] { get }
+
   /// Whether `tag` is out of reach only because its database is, while others serve.
   func isAway(_ tag: Tag) -> Bool
 }
@@ -34,8 +37,8 @@ extension CompositeStore {
   /// Where all of them are.
   public var location: String { self.databases.names.joined(separator: ", ") }
 
-  /// What is said of each, with its name.
-  public var durabilityWarnings: [String] { self.databases.durabilityWarnings }
+  /// None: what is to be said of a database is in its ``SegmentDatabases/Status``, whenever it was opened.
+  public var durabilityWarnings: [String] { [] }
 
   /// Opens all databases, and returns once all have answered, or one has and the others take long.
   ///

@@ -28,6 +28,8 @@ public final class SegmentDatabases: Sendable {
     public var isUp: Bool
     /// Why it is down, where something was heard.
     public var error: IDError?
+    /// What an operator should know of its set-up, once it was opened: commits that a power cut could take back.
+    public var durabilityWarnings: [String] = []
   }
 
   /// Is told when a database goes down (with why) or comes up. Must not block.
@@ -70,16 +72,17 @@ public final class SegmentDatabases: Sendable {
   public var names: [String] { self.all.map(\.name) }
   /// What is known of each, in order.
   public var statuses: [Status] {
-    zip(self.all, self.state).map { Status(name: $0.name, isUp: $1.isUp, error: $1.error) }
+    self.state.enumerated().map { self.status($0, $1) }
+  }
+
+  private func status(_ index: Int, _ member: Member) -> Status {
+    let database = self.all[index]
+    return Status(
+      name: database.name, isUp: member.isUp, error: member.error,
+      durabilityWarnings: member.isOpen ? database.store.durabilityWarnings : [])
   }
 
   var state: [Member] { self.members.withLock { $0 } }
-
-  var durabilityWarnings: [String] {
-    zip(self.all, self.state).filter { $1.isOpen }.flatMap { database, _ in
-      database.store.durabilityWarnings.map { "\(database.name): \($0)" }
-    }
-  }
 
   /// A database has answered.
   func answered(_ index: Int) {
@@ -105,7 +108,7 @@ public final class SegmentDatabases: Sendable {
       return (before, members[index])
     }
     guard before != after.isUp else { return }
-    self.observer(Status(name: self.all[index].name, isUp: after.isUp, error: after.error))
+    self.observer(self.status(index, after))
   }
 
   // MARK: - Opening, reading, closing

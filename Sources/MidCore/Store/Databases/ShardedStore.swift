@@ -18,6 +18,9 @@ public final class ShardedStore: CompositeStore {
   /// Nothing is left out for good.
   public func confirm() {}
 
+  /// None.
+  public var leftOut: [Int] { Array(repeating: 0, count: self.databases.count) }
+
   public func isAway(_ tag: Tag) -> Bool {
     let state = self.databases.state
     return !state[self.homes.home(of: tag)].isUp && state.contains(where: \.isUp)

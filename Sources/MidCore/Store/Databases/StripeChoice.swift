@@ -34,8 +34,18 @@ public struct StripeChoice: Sendable {
   public mutating func served(_ tag: Tag, by database: Int) { self.homes[tag] = database }
 
   /// `database` has lost commits of `tag`: it is left out until ``confirm()``.
-  public mutating func refuse(_ tag: Tag, of database: Int, because error: IDError) {
-    self.refused[tag, default: [:]][database] = error
+  ///
+  /// - Returns: Whether it was not left out so far.
+  @discardableResult
+  public mutating func refuse(_ tag: Tag, of database: Int, because error: IDError) -> Bool {
+    self.refused[tag, default: [:]].updateValue(error, forKey: database) == nil
+  }
+
+  /// For how many tags each database is left out, in their order.
+  public var leftOut: [Int] {
+    self.refused.values.reduce(into: Array(repeating: 0, count: self.count)) { counts, databases in
+      for database in databases.keys { counts[database] += 1 }
+    }
   }
 
   /// Why databases are left out for `tag`, in their order.

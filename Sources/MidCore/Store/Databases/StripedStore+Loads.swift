@@ -142,7 +142,8 @@ extension StripedStore {
     case .storeRejected: break
     case .wentBackwards:
       self.databases.answered(database)
-      self.state.withLock { $0.choice.refuse(tag, of: database, because: error) }
+      let isNew = self.state.withLock { $0.choice.refuse(tag, of: database, because: error) }
+      if isNew { self.onRefusal(tag, self.databases.names[database], error) }
     default: self.databases.answered(database)
     }
   }

@@ -1,4 +1,4 @@
-/// Changes of tags, for which all databases have to answer.
+/// Changes of tags, for which all databases have to answer, but for ``advanceTag(_:past:)``.
 extension StripedStore {
   /// Creates the tag in every database, with the remainder of its place in the list. Where an earlier try came only half
   /// way, or a database has lost the row, the missing rows are made, if `first` lies above all that the others have given
@@ -29,7 +29,9 @@ extension StripedStore {
       )
     }
     var record: TagRecord?
-    for (database, row) in rows.enumerated() where row == nil {
+    // In the order of their names, so that of two at a time, over lists in another order, one stops at the first row.
+    for database in rows.indices.sorted(by: { self.databases.names[$0] < self.databases.names[$1] })
+    where rows[database] == nil {
       let created = try await self.named(database) { store throws(IDError) in
         try await store.createStripe(tag, residue: residues[database], step: step, first: first)
       }
@@ -51,45 +53,78 @@ extension StripedStore {
     if let next, let highest = present.map(\.lastID).max(), highest >= next {
       throw IDError(.wentBackwards, "tag \(tag) has given out ids up to \(highest): its next id can't become \(next)")
     }
-    return try await self.update(tag, step: step) { _ in next }
+    return try await self.update(tag, step: step, next: next)
   }
 
-  /// Moves every row of the tag that stands lower past `last`, for databases that lost commits.
+  /// What became of ``advanceTag(_:past:)``.
+  public struct Advance: Sendable {
+    /// The rows of the databases that answered, together.
+    public var record: TagRecord
+    /// Whether one of them was moved.
+    public var isMoved: Bool
+    /// Why the rows of other databases could not be moved or seen, each with its database.
+    public var failures: [IDError]
+
+    /// Creates an outcome.
+    public init(record: TagRecord, isMoved: Bool, failures: [IDError] = []) {
+      self.record = record
+      self.isMoved = isMoved
+      self.failures = failures
+    }
+  }
+
+  /// Moves every row of the tag that stands lower past `last`, for databases that lost commits: in each database by itself,
+  /// since one that is away must not keep the others from being used.
   ///
-  /// - Returns: The rows together, and whether one was moved.
-  /// - Throws: ``IDError/Code/unknownTag``, or that a row is closed.
-  public func advanceTag(_ tag: Tag, past last: Int64) async throws(IDError) -> (record: TagRecord, isMoved: Bool) {
-    let rows = try await self.readRows(of: tag)
-    guard rows.contains(where: { $0 != nil }) else { throw .unknown(tag) }
-    let isLow = rows.map { ($0?.lastID ?? .max) < last }
-    let record = try await self.update(tag, step: nil) { isLow[$0] ? last + 1 : nil }
-    return (record, isLow.contains(true))
+  /// - Throws: ``IDError/Code/unknownTag``, or what the first database says, where no row could be moved or seen.
+  public func advanceTag(_ tag: Tag, past last: Int64) async throws(IDError) -> Advance {
+    var lists: [[TagRecord]?] = []
+    var isMoved = false
+    var failures: [IDError] = []
+    for database in self.databases.all.indices {
+      do throws(IDError) {
+        let row = try await self.named(database) { store throws(IDError) in try await store.stripe(of: tag) }
+        let isLow = (row?.lastID ?? .max) < last
+        lists.append(
+          row == nil ? nil : try await self.update(tag, in: database, step: nil, next: isLow ? last + 1 : nil))
+        if isLow { isMoved = true }
+      } catch {
+        failures.append(error)
+      }
+    }
+    guard let record = StripeLists(lists).records.first else { throw failures.first ?? .unknown(tag) }
+    return Advance(record: record, isMoved: isMoved, failures: failures)
   }
 
   /// Carries a change out in every database that has the tag.
   private func update(
-    _ tag: Tag, step: Int64?, _ next: (Int) -> Int64?
+    _ tag: Tag, step: Int64?, next: Int64?
   ) async throws(IDError) -> TagRecord {
     var lists: [[TagRecord]?] = []
     for database in self.databases.all.indices {
-      let goal = next(database)
-      lists.append(
-        try await self.named(database) { store throws(IDError) in
-          do throws(IDError) {
-            return [try await store.updateTag(tag, step: step, next: goal)]
-          } catch {
-            switch error.code {
-            // A node has moved it further this very moment.
-            case .wentBackwards: return [try await store.updateTag(tag, step: step, next: nil)]
-            // It was never created here: the others serve the tag.
-            case .unknownTag: return nil
-            default: throw error
-            }
-          }
-        })
+      lists.append(try await self.update(tag, in: database, step: step, next: next))
     }
     guard let record = StripeLists(lists).records.first else { throw .unknown(tag) }
     return record
+  }
+
+  /// Carries a change out in one database.
+  ///
+  /// - Returns: The row, or nil where there is none.
+  private func update(_ tag: Tag, in database: Int, step: Int64?, next: Int64?) async throws(IDError) -> [TagRecord]? {
+    try await self.named(database) { store throws(IDError) in
+      do throws(IDError) {
+        return [try await store.updateTag(tag, step: step, next: next)]
+      } catch {
+        switch error.code {
+        // A node has moved it further this very moment.
+        case .wentBackwards: return [try await store.updateTag(tag, step: step, next: nil)]
+        // It was never created here: the others serve the tag.
+        case .unknownTag: return nil
+        default: throw error
+        }
+      }
+    }
   }
 
   /// The remainders by the places in the list.

@@ -17,6 +17,9 @@ public final class StripedStore: CompositeStore {
   /// Returns once that is durable, or could not be done.
   public typealias Memory = @Sendable (_ last: Int64, _ tag: Tag, _ database: String) async -> Void
 
+  /// Is told once that `database` has lost commits of `tag` and is left out for it, with what it said. Must not block.
+  public typealias RefusalObserver = @Sendable (_ tag: Tag, _ database: String, _ error: IDError) -> Void
+
   /// What earlier runs of this node have had.
   public struct Marks: Sendable, Hashable {
     /// The ends of the highest ranges.
@@ -50,6 +53,7 @@ public final class StripedStore: CompositeStore {
   public let databases: SegmentDatabases
   private let marks: Marks
   let remember: Memory
+  let onRefusal: RefusalObserver
   let random: @Sendable () -> Int
   let state: Mutex<State>
 
@@ -60,19 +64,23 @@ public final class StripedStore: CompositeStore {
   ///   - marks: What earlier runs have had.
   ///   - random: Says where tags begin, 0 or more.
   ///   - remember: Keeps what this run has had.
+  ///   - onRefusal: Is told of databases that are left out.
   public init(
     _ databases: SegmentDatabases, marks: Marks = Marks(),
     random: @escaping @Sendable () -> Int = { Int.random(in: 0 ... .max) },
-    remember: @escaping Memory = { _, _, _ in }
+    remember: @escaping Memory = { _, _, _ in }, onRefusal: @escaping RefusalObserver = { _, _, _ in }
   ) {
     self.databases = databases
     self.marks = marks
     self.remember = remember
+    self.onRefusal = onRefusal
     self.random = random
     self.state = Mutex(State(choice: StripeChoice(count: databases.count), ends: marks.ends))
   }
 
   public func confirm() { self.state.withLock { $0.choice.confirm() } }
+
+  public var leftOut: [Int] { self.state.withLock { $0.choice.leftOut } }
 
   /// `false`: a tag is out of reach only where all databases are.
   public func isAway(_ tag: Tag) -> Bool { false }
