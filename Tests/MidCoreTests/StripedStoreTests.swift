@@ -240,7 +240,17 @@ struct StripedDatabases {
     mark.keep(late)
     #expect(mark.last == 48)
     for index in 0..<Int64(2 * StripeRowMark.most) { mark.received(IDRange(start: 100 + index, count: 1)) }
-    #expect(mark.last == 99 + Int64(2 * StripeRowMark.most))
+    let newest = 99 + Int64(2 * StripeRowMark.most)
+    #expect(mark.last == newest)
+    // What is older than the ranges that are told apart: nothing is kept, unless it does not go back.
+    let deep = mark.returning(IDRange(start: 101, count: newest - 100))
+    #expect(mark.last == nil)
+    mark.keep(deep)
+    #expect(mark.last == newest)
+    let shallow = mark.returning(IDRange(start: newest - 1, count: 2))
+    #expect(mark.last == newest - 2)
+    mark.keep(shallow)
+    #expect(mark.last == newest)
   }
 
   @Test func `what other nodes give back below is no database that lost commits`() async throws {

@@ -54,7 +54,8 @@ extension TableDialect {
       throw IDError(
         .wentBackwards,
         "tag \(record.tag) stands at \(record.lastID) in the table, below \(claim.notBelow), which this node has been given "
-          + "already: the database has lost commits (a failover?); set \(self.maxColumn) above every id in use")
+          + "already: the database has lost commits (a failover?); move it past every id in use: mid tag advance \(record.tag) --past N"
+      )
     }
     if let load = self.load(claim, record.residue), record.maxID <= load.limit {
       let maxID = max(record.maxID, load.floor ?? record.maxID) + load.width
