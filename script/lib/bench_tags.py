@@ -21,7 +21,8 @@ WINDOW = 500
 def tags(arguments, _wanted, folder):
     few, many = (measure(arguments, f"{folder}/{count}", count) for count in (1, arguments.tags))
     progress("")
-    print(f"Machine: {machine()}. Commit {commit()}. SQLite, tags of step {STEP:,}, {arguments.loops} event loop(s).\n")
+    place = f"{arguments.stripes} SQLite files as stripes" if arguments.stripes else "SQLite"
+    print(f"Machine: {machine()}. Commit {commit()}. {place}, tags of step {STEP:,}, {arguments.loops} event loop(s).\n")
     print("| what | 1 tag | " + f"{arguments.tags:,} tags | each tag |")
     print("| --- | ---: | ---: | ---: |")
     for name, unit, digits, scale in ROWS:
@@ -84,26 +85,38 @@ def measure(arguments, home, count):
     )
 
 
+def stripes(arguments, home):
+    """The files that all have all tags; none where the store has them."""
+    return [f"{home}/stripe{number}.db" for number in range(arguments.stripes)]
+
+
 def create(arguments, home, count):
-    """The table as mid makes it, then rows straight into it."""
-    result = subprocess.run(
-        [arguments.binary, "tag", "create", "first", "--store", f"sqlite:{home}/mid.db"],
-        capture_output=True,
-        text=True,
-        env=environment(),
-    )
-    if result.returncode != 0:
-        sys.exit(f"bench: no store:\n{result.stdout}{result.stderr}")
-    with sqlite3.connect(f"{home}/mid.db") as database:
-        database.executemany(
-            "INSERT INTO id_segments (biz_tag, max_id, step) VALUES (?, 0, ?)",
-            ((f"tag{number}", STEP) for number in range(count)),
+    """The tables as mid makes them, then rows straight into them."""
+    files = stripes(arguments, home)
+    place = ["--stripes", ",".join(f"sqlite:{file}" for file in files)] if files else ["--store", f"sqlite:{home}/mid.db"]
+    for name in ["first"] + (["default"] if files else []):
+        result = subprocess.run(
+            [arguments.binary, "tag", "create", name, *place], capture_output=True, text=True, env=environment()
         )
-    database.close()
+        if result.returncode != 0:
+            sys.exit(f"bench: no store:\n{result.stdout}{result.stderr}")
+    for remainder, file in enumerate(files or [f"{home}/mid.db"]):
+        rows = ((f"tag{number}", STEP * max(1, len(files)), len(files), remainder) for number in range(count))
+        with sqlite3.connect(file) as database:
+            if files:
+                sql = "INSERT INTO mid_stripes (biz_tag, max_id, step, delta, remainder) VALUES (?, 0, ?, ?, ?)"
+                database.executemany(sql, rows)
+            else:
+                sql = "INSERT INTO id_segments (biz_tag, max_id, step) VALUES (?, 0, ?)"
+                database.executemany(sql, (row[:2] for row in rows))
+        database.close()
 
 
 def start(arguments, home):
     port, metrics = free_port(), free_port()
+    settings = {"MID_DATA_DIRECTORY": f"{home}/data", "MID_GRPC_EVENT_LOOPS": str(arguments.loops)}
+    if arguments.stripes:
+        settings["MID_SEGMENT_STRIPES"] = ",".join(f"sqlite:{file}" for file in stripes(arguments, home))
     begin = time.monotonic()
     server = Server(
         [
@@ -112,7 +125,7 @@ def start(arguments, home):
         ],
         port,
         f"{home}/log",
-        settings={"MID_DATA_DIRECTORY": f"{home}/data", "MID_GRPC_EVENT_LOOPS": str(arguments.loops)},
+        settings=settings,
         folder=home,
     )  # fmt: skip
     server.metrics = metrics
