@@ -3,11 +3,10 @@
 import glob
 import os
 import re
-import subprocess
 
 import pytest
 
-from programs import MARIADB_PASSWORD, ROOT, MariaDB, free_ports, which
+from programs import MARIADB_PASSWORD, ROOT, MariaDB, free_ports, run_database_script, which
 
 # Where systems keep the library that makes a MariaDB a node of a cluster.
 PROVIDERS = ("/usr/lib*/galera*/libgalera_smm.so", "/usr/lib/libgalera_smm.so")
@@ -59,22 +58,8 @@ class Galera:
         self.folder = str(folder)
         self.nodes = []
 
-    def run(self, command, *arguments, seconds=100):
-        log = f"{self.folder}.{command}.log"
-        # The daemons it leaves behind must not hold a pipe of ours open.
-        with open(log, "wb") as output:
-            status = subprocess.run(
-                [self.SCRIPT, command, self.folder, *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                env={**os.environ, "MID_TEST_MYSQL_PASSWORD": MARIADB_PASSWORD},
-            ).returncode
-        with open(log, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-        assert status == 0, f"script/galera {command} ended with {status}:\n{text}"
-        return text
+    def run(self, command, *arguments):
+        return run_database_script(self.SCRIPT, command, self.folder, *arguments, seconds=100)
 
     def start(self):
         text = self.run("start", free_ports(12))

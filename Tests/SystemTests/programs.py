@@ -276,6 +276,25 @@ class MidServer:
         return sum(values) if values else None
 
 
+def run_database_script(script, command, folder, *arguments, seconds):
+    """Has a script start or stop databases with their data in `folder`, and returns what it printed."""
+    log = f"{folder}.{command}.log"
+    # The daemons it leaves behind must not hold a pipe of ours open.
+    with open(log, "wb") as output:
+        status = subprocess.run(
+            [script, command, folder, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+            env={**os.environ, "MID_TEST_MYSQL_PASSWORD": MARIADB_PASSWORD},
+        ).returncode
+    with open(log, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    assert status == 0, f"{os.path.basename(script)} {command} ended with {status}:\n{text}"
+    return text
+
+
 class MariaDB:
     """A private MariaDB on a loopback port, by script/mariadb."""
 
@@ -286,25 +305,11 @@ class MariaDB:
         self.port = free_port()
         self.url = None
 
-    def _run(self, *arguments, seconds=60):
-        log = f"{self.folder}.{arguments[0]}.log"
-        # The daemon it leaves behind must not hold a pipe of ours open.
-        with open(log, "wb") as output:
-            status = subprocess.run(
-                [self.SCRIPT, *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                env={**os.environ, "MID_TEST_MYSQL_PASSWORD": MARIADB_PASSWORD},
-            ).returncode
-        with open(log, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-        assert status == 0, f"script/mariadb {arguments[0]} ended with {status}:\n{text}"
-        return text
+    def _run(self, command, *arguments):
+        return run_database_script(self.SCRIPT, command, self.folder, *arguments, seconds=60)
 
     def start(self):
-        text = self._run("start", self.folder, self.port)
+        text = self._run("start", self.port)
         match = re.search(r"mysql://\S+", text)
         assert match, f"script/mariadb start printed no URL:\n{text}"
         # A password in the URL would be visible in the process list; mid takes it from its environment.
@@ -312,10 +317,10 @@ class MariaDB:
         return self
 
     def stop(self):
-        self._run("stop", self.folder)
+        self._run("stop")
 
     def kill(self):
-        self._run("kill", self.folder)
+        self._run("kill")
 
     @property
     def is_running(self):

@@ -202,6 +202,7 @@ def test_a_third_database_joins_while_two_servers_give_out_ids(mid, databases, t
         assert preview.returncode == 0, preview.stderr
         assert "tag small: would go from 2 to 3 databases" in preview.stdout and "no row; then remainder 2 by 3" in preview.stdout
         assert rows(two[0], "small")[1:] == [2, 0]
+        assert three[2].query("SHOW TABLES") == [], "a look makes no table"
         # A database that does not answer: refused before anything is changed.
         three[2].kill()
         refused = restripe(two, three)

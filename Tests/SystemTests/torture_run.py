@@ -250,6 +250,17 @@ def duration(text):
     return int(match[1]) * {"ms": 0.001, "s": 1, "m": 60}[match[2]]
 
 
+def duration_above_zero(chosen, option, parser):
+    """The seconds of one of the options; ends the program where it is no duration, or not above 0."""
+    try:
+        seconds = duration(getattr(chosen, option))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"--{option}: {error}")
+    if seconds <= 0:
+        parser.error(f"--{option} is above 0")
+    return seconds
+
+
 def said(count, what):
     return "yes" if count == 0 else f"NO: {count:,} {what}"
 

@@ -14,7 +14,6 @@ ended by itself, ended a clean stop otherwise than with 0, or did not serve with
 database node that did not come back.
 """
 
-import argparse
 import os
 import signal
 import time
@@ -24,7 +23,7 @@ from programs import run_mid, wait_until
 from torture_chaos import Chaos
 from torture_ids import Collected, past_rows
 from torture_nodes import Node
-from torture_run import Torture, duration, said
+from torture_run import Torture, duration_above_zero, said
 
 CALLERS = 3
 # The tags and their steps: the least that one load takes.
@@ -76,12 +75,7 @@ class SegmentTorture(Torture):
 
     @classmethod
     def check_arguments(cls, chosen, parser):
-        try:
-            chosen.every_seconds = duration(chosen.every)
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"--every: {error}")
-        if chosen.every_seconds <= 0:
-            parser.error("--every is above 0")
+        chosen.every_seconds = duration_above_zero(chosen, "every", parser)
 
     def prepare(self):
         self.galera.start()

@@ -11,7 +11,6 @@ Exit code 1: an id came twice, was not positive or out of order; fewer ids than 
 or did not serve within 30 s once it was left alone.
 """
 
-import argparse
 import os
 import signal
 
@@ -20,7 +19,7 @@ from programs import MariaDB
 from torture_chaos import Chaos
 from torture_ids import worker_of
 from torture_nodes import Node
-from torture_run import Torture, duration
+from torture_run import Torture, duration_above_zero
 
 CALLERS = 2
 # How far a clock may stand from the real one.
@@ -64,12 +63,7 @@ class SnowflakeTorture(Torture):
 
     @classmethod
     def check_arguments(cls, chosen, parser):
-        try:
-            chosen.lease_seconds = duration(chosen.lease)
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"--lease: {error}")
-        if chosen.lease_seconds <= 0:
-            parser.error("--lease is above 0")
+        chosen.lease_seconds = duration_above_zero(chosen, "lease", parser)
 
     @classmethod
     def title(cls, chosen):
