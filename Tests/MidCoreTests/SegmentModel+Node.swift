@@ -134,9 +134,9 @@ extension SegmentModel {
       tag: tag, generator: generator, stride: self.nodes[index].strides[tag], count: load.count)
     let count = self.databases.count
     let all = (0..<count).map { (self.nodes[index].favourite[tag] + $0) % count }
-    // Those of the layout that the generator is for.
+    // Whatever the layout: what comes of another one begins a new generator.
     let beliefs = self.nodes[index].beliefs[tag]
-    let own = all.filter { beliefs[$0]?.delta == begun.stride }
+    let own = all.filter { beliefs[$0] != nil }
     let up = own.filter { !self.nodes[index].isDown[$0] }
     begun.left = up.isEmpty ? own : up
     self.nodes[index].loads.append(begun)
@@ -156,7 +156,7 @@ extension SegmentModel {
       return
     }
     self.nodes[index].loads[place].left.removeFirst()
-    guard let residue = self.nodes[index].beliefs[load.tag][database], residue.delta == load.stride else {
+    guard let residue = self.nodes[index].beliefs[load.tag][database] else {
       return self.send(place, index, error: error)
     }
     var claim = SegmentClaim(count: load.count)
@@ -235,9 +235,9 @@ extension SegmentModel {
       self.send(place, index, error: error)
     case .mismatch(let residue):
       self.nodes[index].beliefs[load.tag][database] = residue
+      // The statement is sent again as the row wants it.
+      self.nodes[index].loads[place].left.insert(database, at: 0)
       self.send(place, index)
-      // The layout is another one: the list is read at once.
-      if residue.delta != load.stride { try self.list(index, isConfirmed: false) }
     case .done: preconditionFailure("a load ends with a range")
     }
   }
@@ -263,6 +263,12 @@ extension SegmentModel {
       }
       self.nodes[index].generators[tag]?.loaded(range)
       return
+    }
+    if range.stride != load.stride, load.generator.refusal(of: range, inAnyLayout: true) == nil,
+      self.nodes[index].generators[tag] === load.generator
+    {
+      self.counts.adopted += 1
+      return try self.adopt(range, of: load.generator, tag, index)
     }
     let surplus = load.generator.loaded(range)
     self.settle()
@@ -294,8 +300,8 @@ extension SegmentModel {
       for (database, record) in zip(open, records) { self.nodes[index].beliefs[tag][database] = record.residue }
       guard let first = records.first else { continue }
       let generator = self.nodes[index].generators[tag]
-      if generator == nil || self.nodes[index].strides[tag] != first.stride {
-        let highWater = generator?.snapshot.highWater ?? self.nodes[index].highestMark(tag)
+      if generator == nil {
+        let highWater = self.nodes[index].highestMark(tag)
         try self.replace(tag, stride: first.stride, highWater: self.sabotage == .noHighWater ? nil : highWater, index)
       }
       let next = records.compactMap(\.next).max() ?? .max
@@ -314,5 +320,19 @@ extension SegmentModel {
     self.settle()
     self.nodes[index].generators[tag] = new
     self.nodes[index].strides[tag] = stride
+  }
+
+  /// A new generator begins with the first range of a new layout; until now the old one has given out what it had.
+  private mutating func adopt(_ range: IDRange, of old: SegmentGenerator, _ tag: Int, _ index: Int) throws {
+    let outbox = self.outbox
+    let new = try SegmentGenerator(
+      tag: .default, step: 1, stride: range.stride, settings: Self.settings, highWater: old.snapshot.highWater,
+      clock: self.clock
+    ) { outbox.append(.load(node: index, tag: tag, $0)) }
+    self.nodes[index].generators[tag] = new
+    self.nodes[index].strides[tag] = range.stride
+    new.loaded(range)
+    new.inherit(old.supersede())
+    self.settle()
   }
 }

@@ -48,6 +48,11 @@ extension SegmentModel {
     let before = self.nodes[index].last[tag]
     self.enqueue(1, tag, generator, index, patience: 100_000)
     try self.finish(index)
+    // A call goes on with the generator that has taken the tag over.
+    if let next = self.nodes[index].generators[tag], next !== generator {
+      self.enqueue(1, tag, next, index, patience: 100_000)
+      try self.finish(index)
+    }
     if self.nodes[index].last[tag] == before { self.violations.insert(.stuck(node: index, tag: tag)) }
   }
 }

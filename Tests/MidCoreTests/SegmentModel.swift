@@ -324,6 +324,8 @@ extension SegmentModel {
     var resumed = 0
     /// Loads that did not match the row's delta and remainder any more.
     var mismatches = 0
+    /// First loads of a new layout.
+    var adopted = 0
 
     static var fields: [WritableKeyPath<Counts, Int>] {
       [
@@ -331,7 +333,7 @@ extension SegmentModel {
         \.givenBack,
         \.notGivenBack, \.failovers, \.lostRanges, \.alarms, \.repeatsOfLost, \.restripes, \.crashedTools, \.overtaken,
         \.resumed,
-        \.mismatches,
+        \.mismatches, \.adopted,
       ]
     }
 

@@ -118,6 +118,14 @@ extension SegmentGenerator {
     return action.surplus
   }
 
+  /// Why ``loaded(_:)`` would refuse `range`, or nil where it would take it, or where this generator has stopped.
+  ///
+  /// - Parameter inAnyLayout: Whether ids that lie further apart than ``stride``, or closer, are no reason: another generator is
+  ///   to have them.
+  public func refusal(of range: IDRange, inAnyLayout: Bool = false) -> IDError? {
+    self.machine.withLock { $0.refusal(of: range, inAnyLayout: inAnyLayout) }
+  }
+
   /// Takes note that the load under way has failed. Waiters stay until a load arrives or their deadline; those of an
   /// unknown tag or a used-up number space fail at once, and so do those of a table that went backwards, of which nothing
   /// more is loaded until an operator says that it is right.
@@ -165,9 +173,37 @@ extension SegmentGenerator {
 
   /// Stops for good, because another generator takes the tag over: waiters and later calls fail with
   /// ``IDError/Code/notReady``. Cached ids are dropped.
-  public func supersede() {
-    _ = self.stop(IDError(.notReady, "the layout of tag '\(self.tag)' has changed, try again"))
+  ///
+  /// - Returns: What the other one goes on with; see ``inherit(_:)``.
+  @discardableResult
+  public func supersede() -> SegmentHistory {
+    let reason = IDError(.notReady, "the layout of tag '\(self.tag)' has changed, try again")
+    let (history, action) = self.machine.withLock { machine in
+      let (_, action) = machine.stop(reason, rest: self.swap(upTo: .max))
+      return (machine.history, action)
+    }
+    self.perform(action)
+    return history
   }
+
+  /// Goes on where the generator before this one has ended, as if its ids had been used here: loads are as large as its last
+  /// ones and change from there, and as many ids are kept at hand. Call it at most once, on a generator that is new.
+  public func inherit(_ history: SegmentHistory) {
+    self.perform(
+      self.machine.withLock { machine in
+        machine.inherit(history)
+        return Machine.Action(load: self.loadIfDue(&machine))
+      })
+  }
+
+  /// Whether no id was used for `time`, nothing is loaded and nothing has failed: what ``retire(ifUnusedFor:)`` looks for.
+  public func isUnused(for time: Duration) -> Bool {
+    let now = self.clock.monotonicNanoseconds()
+    return self.machine.withLock { $0.rests(for: time, servingLeft: self.servingLeft, now: now) }
+  }
+
+  /// The remainders, by ``stride``, of the ids that are cached: which of several databases they go back to.
+  public var remainders: Set<Int64> { self.machine.withLock { $0.remainders(servingLeft: self.servingLeft) } }
 
   /// Stops for good where no id was used for `time`: later calls fail with ``IDError/Code/notReady`` and belong to a
   /// generator that is made anew. One call may take an id this very moment; it is not among those that are returned.

@@ -106,3 +106,10 @@ struct SegmentSizing: Sendable {
     number < 9e18 ? Int64(max(0, number)) : Int64(9e18)
   }
 }
+
+/// What a generator has measured, for the next one of its tag: how fast ids are used, how many a load takes for that, how many
+/// are kept at hand, and how many were used.
+public struct SegmentHistory: Sendable {
+  let sizing: SegmentSizing
+  let used: Int64
+}

@@ -30,7 +30,7 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     var surplus: IDRange?
   }
 
-  private enum Phase: Sendable {
+  enum Phase: Sendable {
     case active
     /// Serves what is buffered and loads nothing more: the store's ranges can't be trusted.
     case refusing(IDError)
@@ -38,11 +38,11 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     case stopped(IDError)
   }
 
-  private enum LoadState: Sendable {
+  enum LoadState: Sendable {
     case idle, underWay, waitsForRetry
   }
 
-  private struct Buffer: Sendable {
+  struct Buffer: Sendable {
     /// As it was loaded: what the mark is measured by.
     let whole: IDRange
     var rest: IDRange
@@ -52,29 +52,29 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
   let stride: Int64
   let settings: SegmentSettings
   private(set) var step: Int64
-  private(set) var standbyCount: Int64 = 0
+  var standbyCount: Int64 = 0
   private(set) var waiters = WaiterQueue<Reply>()
-  private var phase = Phase.active
-  private var loadState = LoadState.idle
-  private var standby: [Buffer] = []
+  var phase = Phase.active
+  var loadState = LoadState.idle
+  var standby: [Buffer] = []
   private var publishedMark: Int64?
   /// Whether the serving range is used far enough, or there is none.
   private var isLoadDue = true
   private var highWater: Int64?
-  private var failures = 0
+  var failures = 0
   private var lastError: IDError?
   /// Why the store is not asked for a moment: its last answer was one that does not change by asking again.
   private var finalAnswer: IDError?
   private var loads: UInt64 = 0
-  private var sizing: SegmentSizing
+  var sizing: SegmentSizing
   /// How many ids have arrived and were not given back.
-  private var received: Int64 = 0
+  var received: Int64 = 0
   /// The range published last, until it is used up.
-  private var serving: IDRange?
+  var serving: IDRange?
   /// The end of what was given out before that range.
-  private var usedEnd: Int64?
+  var usedEnd: Int64?
   /// How many ids had been used at the last look at which there were more than before, and when that was.
-  private var lastUse: (total: Int64, time: UInt64)?
+  var lastUse: (total: Int64, time: UInt64)?
 
   init(tag: Tag, step: Int64, stride: Int64, settings: SegmentSettings, highWater: Int64? = nil) {
     self.highWater = highWater
@@ -169,14 +169,23 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     self.sizing.sample(total: used, now: now, settings: self.settings)
   }
 
-  private func used(_ servingLeft: Int64) -> Int64 { self.received - servingLeft - self.standbyCount }
+  func used(_ servingLeft: Int64) -> Int64 { self.received - servingLeft - self.standbyCount }
+
+  /// Why ``admit(_:)`` would refuse `range`, or nil where it would not, or nothing is taken in any more.
+  func refusal(of range: IDRange, inAnyLayout: Bool) -> IDError? {
+    switch self.phase {
+    case .active: self.reasonToRefuse(range, inAnyLayout: inAnyLayout)
+    case .refusing(let error): error
+    case .stopped: nil
+    }
+  }
 
   /// Looks at a range that arrived and keeps it; ``distribute(rest:isServingEmpty:)`` has to follow where it answers nil.
   mutating func admit(_ range: IDRange) -> Action? {
     self.loadState = .idle
     if case .stopped = self.phase { return Action(surplus: range) }
     if case .refusing = self.phase { return Action() }
-    if let reason = self.reasonToRefuse(range) {
+    if let reason = self.reasonToRefuse(range, inAnyLayout: false) {
       self.phase = .refusing(reason)
       self.lastError = reason
       return Action(answers: self.failAll(with: reason))
@@ -281,53 +290,6 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
     }
   }
 
-  // MARK: The end
-
-  /// Whether no id was used for `time`, as far as the looks of ``sample(servingLeft:now:)`` tell, nothing is asked of the
-  /// store, and what is cached can be given back.
-  func rests(for time: Duration, servingLeft: Int64, now: UInt64) -> Bool {
-    guard case .active = self.phase, self.loadState == .idle, self.waiters.isEmpty, self.failures == 0,
-      let lastUse = self.lastUse, lastUse.total == self.used(servingLeft)
-    else { return false }
-    return .nanoseconds(Int64(clamping: now &- lastUse.time)) >= time
-  }
-
-  /// Serves nothing more; everyone who waits or comes later gets `reason`.
-  ///
-  /// - Returns: What was not used, in ascending order, neighbours joined.
-  mutating func stop(_ reason: IDError, rest: IDRange?) -> (tails: [IDRange], action: Action) {
-    // Of a table that went backwards nothing goes back: its row may stand where a rest ends by chance, and other nodes may
-    // have had those ids.
-    let isTrusted = if case .refusing = self.phase { false } else { true }
-    self.phase = .stopped(reason)
-    self.usedEnd = self.usedEnd(servingLeft: rest?.count ?? 0)
-    self.serving = nil
-    let tails = self.takeTails(rest)
-    return (isTrusted ? tails : [], Action(answers: self.failAll(with: reason)))
-  }
-
-  /// The end of what was given out so far, where `servingLeft` ids are left in the serving range.
-  private func usedEnd(servingLeft: Int64) -> Int64? {
-    guard let serving = self.serving, servingLeft < serving.count else { return self.usedEnd }
-    return serving.end - servingLeft * self.stride
-  }
-
-  /// All that is cached, in ascending order, neighbours joined.
-  private mutating func takeTails(_ rest: IDRange?) -> [IDRange] {
-    var tails: [IDRange] = []
-    for range in (rest.map { [$0] } ?? []) + self.standby.map(\.rest) where !range.isEmpty {
-      if let last = tails.last, last.end == range.start {
-        tails[tails.count - 1] = IDRange(start: last.start, count: last.count + range.count, stride: self.stride)
-      } else {
-        tails.append(range)
-      }
-    }
-    self.standby = []
-    self.standbyCount = 0
-    self.received -= tails.reduce(0) { $0 + $1.count }
-    return tails
-  }
-
   /// The state as numbers.
   func snapshot(servingLeft: Int64, now: UInt64) -> SegmentSnapshot {
     let used = self.used(servingLeft)
@@ -342,7 +304,7 @@ struct SegmentStateMachine<Reply: Sendable>: Sendable {
 }
 
 extension SegmentStateMachine {
-  private mutating func failAll(with error: IDError) -> [(reply: Reply, result: Result<[IDRange], IDError>)] {
+  mutating func failAll(with error: IDError) -> [(reply: Reply, result: Result<[IDRange], IDError>)] {
     var answers: [(reply: Reply, result: Result<[IDRange], IDError>)] = []
     self.waiters.removeAll { waiter in
       answers.append((waiter.reply, .failure(error)))
@@ -352,14 +314,14 @@ extension SegmentStateMachine {
   }
 
   /// Why a range can't be used, or nil.
-  private func reasonToRefuse(_ range: IDRange) -> IDError? {
+  private func reasonToRefuse(_ range: IDRange, inAnyLayout: Bool) -> IDError? {
     if let highWater = self.highWater, range.start < highWater {
       let text =
         "the store answered ids from \(range.start) on for tag '\(self.tag)', but ids below \(highWater) were received "
         + "before: the table went backwards. Move it on: mid tag advance \(self.tag) --past \(highWater - 1), then send this node SIGHUP"
       return IDError(.wentBackwards, text)
     }
-    if range.isEmpty || range.stride != self.stride {
+    if range.isEmpty || (range.stride != self.stride && !inAnyLayout) {
       let text =
         "the store answered \(range.count) ids \(range.stride) apart for tag '\(self.tag)', "
         + "expected are ids \(self.stride) apart: mend the row, then restart this node"
