@@ -22,7 +22,9 @@ struct ServeCommand: AsyncParsableCommand {
       `mid serve --list-settings` prints them all.
 
       SIGTERM stops gracefully: calls under way are answered, unused ids go back to the store, exit code 0.
-      SIGHUP reads the TLS certificate and key again, for new connections; open ones go on.
+      SIGHUP reads the TLS certificate and key again, for new connections; open ones go on. It also reads the list of \
+      tags again, and thereby says that their rows are right: tags that were refused because their table went backwards \
+      are served again where `mid tag advance` has moved the row far enough.
       """
   )
 
