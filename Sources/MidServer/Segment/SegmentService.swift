@@ -1,6 +1,7 @@
 package import Logging
 package import MidCore
 import ServiceLifecycle
+import Synchronization
 
 /// Does the slow part of segments: loads ranges and the tag list from the store, and gives back what is left at the end.
 package final class SegmentService: Service {
@@ -10,16 +11,19 @@ package final class SegmentService: Service {
   private enum Work: Sendable {
     case load(SegmentGenerator, SegmentLoad)
     case refresh
+    case lookUp(after: Duration)
   }
 
   /// The tags and their generators.
   package let directory: SegmentDirectory
 
-  private let store: any SegmentStore
+  let store: any SegmentStore
   private let storeReady: @Sendable () async throws -> Void
   private let refreshInterval: Duration
-  private let unused: Duration?
+  let unused: Duration?
   private let marks: SegmentMarks?
+  /// What is being given back to, so that it is not begun once more meanwhile.
+  let returning = Mutex<Set<ReturnLane>>([])
   private let logger: Logger
   private let observer: LoadObserver
   private let work: AsyncStream<Work>
@@ -58,7 +62,8 @@ package final class SegmentService: Service {
       settings: settings, maximumWaiting: settings.maximumWaiters, marks: marks?.found.ends ?? [:],
       hasFixedStrides: hasFixedStrides, clock: clock, absence: { store.absence(of: $0) },
       isAway: { (store as? any CompositeStore)?.isAway($0) ?? false },
-      onLoadNeeded: { continuation.yield(.load($0, $1)) }, onRefreshNeeded: { continuation.yield(.refresh) })
+      onLoadNeeded: { continuation.yield(.load($0, $1)) }, onRefreshNeeded: { continuation.yield(.refresh) },
+      onPauseNeeded: { continuation.yield(.lookUp(after: $0)) })
   }
 
   /// Serves loads until graceful shutdown, then gives the unused rests back.
@@ -72,6 +77,7 @@ package final class SegmentService: Service {
           switch work {
           case .load(let generator, let load): group.addTask { await self.load(load, for: generator) }
           case .refresh: group.addTask { await self.refresh() }
+          case .lookUp(let pause): group.addTask { await self.lookUp(after: pause) }
           }
         }
         group.cancelAll()
@@ -89,29 +95,6 @@ package final class SegmentService: Service {
     while !Task.isCancelled {
       do { try await Task.sleep(for: Self.sampleInterval) } catch { return }
       self.directory.sample()
-    }
-  }
-
-  /// By itself, since giving back may take as long as a store does not answer.
-  private func keepRetiring() async {
-    while !Task.isCancelled {
-      do { try await Task.sleep(for: Self.sampleInterval) } catch { return }
-      await self.retireUnused()
-    }
-  }
-
-  /// How many tags at most have their cached ids given back after one look, so that the store hardly notices.
-  package static let mostRetired = 1000
-
-  /// Gives back what is cached of tags that nobody uses any more, one after another: each is taken out of use only when its
-  /// turn comes, and the first that a store does not take ends it for now.
-  package func retireUnused() async {
-    guard let unused = self.unused else { return }
-    for _ in 0..<Self.mostRetired where self.directory.isCurrent && !Task.isCancelled {
-      guard let (tag, rests, kept) = self.directory.retire(unusedFor: unused) else { return }
-      let (mark, error) = await self.giveBack(rests, of: tag, kept: kept)
-      self.directory.retired(tag, mark: mark)
-      guard error == nil else { return }
     }
   }
 
@@ -135,6 +118,11 @@ package final class SegmentService: Service {
     }
   }
 
+  private func lookUp(after pause: Duration) async {
+    do { try await Task.sleep(for: pause) } catch { return }
+    self.directory.lookUp()
+  }
+
   /// Carries out the read that the directory knows to be under way.
   private func refresh() async {
     do throws(IDError) {
@@ -150,31 +138,7 @@ package final class SegmentService: Service {
     let start = ContinuousClock.now
     do throws(IDError) {
       let range = try await self.store.allocate(load.count, for: load.tag)
-      let duration = ContinuousClock.now - start
-      self.observer(load.tag, duration, nil)
-      self.logger.debug(
-        "buffer filled",
-        metadata: [
-          "tag": "\(load.tag)", "new_max": "\(range.last ?? range.start)", "count": "\(range.count)",
-          "duration_ms": "\(duration / .milliseconds(1))",
-        ])
-      await self.remember(range, of: load.tag, highWater: generator.snapshot.highWater)
-      let surplus: IDRange?
-      if range.stride == generator.stride {
-        surplus = generator.loaded(range)
-      } else {
-        self.logger.notice(
-          "layout changed",
-          metadata: ["tag": "\(load.tag)", "distance": "\(range.stride)", "was": "\(generator.stride)"])
-        surplus = self.directory.adopt(range, of: generator)
-      }
-      if let surplus {
-        let ends = [generator.snapshot.highWater, self.directory.cached(load.tag)?.snapshot.highWater]
-        await self.giveBack(
-          [surplus], of: load.tag, kept: ends.compactMap { $0 }.max() ?? self.marks?.found.ends[load.tag] ?? 1)
-      } else if let error = generator.snapshot.lastError, error.code == .wentBackwards {
-        self.logger.error("table went backwards", metadata: ["tag": "\(load.tag)", "error": "\(error)"])
-      }
+      await self.take(range, of: load, for: generator, after: ContinuousClock.now - start)
     } catch {
       self.observer(load.tag, ContinuousClock.now - start, error)
       // Otherwise each call for a tag that was deleted would cost a round trip until the list is next read.
@@ -191,6 +155,39 @@ package final class SegmentService: Service {
     }
   }
 
+  /// Hands a range to whom it belongs, or back to the store.
+  private func take(
+    _ range: IDRange, of load: SegmentLoad, for generator: SegmentGenerator, after duration: Duration
+  ) async {
+    let isNewLayout = range.stride != generator.stride && generator !== self.directory.defaultGenerator
+    let refusal = generator.refusal(of: range, inAnyLayout: isNewLayout)
+    self.observer(load.tag, duration, refusal)
+    if let refusal {
+      self.logger.error(
+        refusal.code == .wentBackwards ? "table went backwards" : "segment refused",
+        metadata: ["tag": "\(load.tag)", "error": "\(refusal)"])
+    } else {
+      self.logger.debug(
+        "buffer filled",
+        metadata: [
+          "tag": "\(load.tag)", "new_max": "\(range.last ?? range.start)", "count": "\(range.count)",
+          "duration_ms": "\(duration / .milliseconds(1))",
+        ])
+      // Before any id of it is given out.
+      _ = await self.note(load.tag) { marks throws(IDError) in try await marks.set(range.end, of: load.tag) }
+    }
+    if isNewLayout && refusal == nil {
+      self.logger.notice(
+        "layout changed",
+        metadata: ["tag": "\(load.tag)", "distance": "\(range.stride)", "was": "\(generator.stride)"])
+    }
+    let surplus = isNewLayout ? self.directory.adopt(range, of: generator) : generator.loaded(range)
+    guard let surplus else { return }
+    let ends = [generator.snapshot.highWater, self.directory.cached(load.tag)?.snapshot.highWater]
+    await self.giveBack(
+      [surplus], of: load.tag, kept: ends.compactMap { $0 }.max() ?? self.marks?.found.ends[load.tag] ?? 1)
+  }
+
   private func retry(_ generator: SegmentGenerator, after pause: Duration) async {
     do {
       try await Task.sleep(for: pause)
@@ -200,14 +197,9 @@ package final class SegmentService: Service {
     }
   }
 
-  /// Notes in the data folder where a range ends, before any id of it is given out. Where the disk refuses, service goes
-  /// on: what is lost is the second net, for a database that lost commits while this node was restarted.
-  private func remember(_ range: IDRange, of tag: Tag, highWater: Int64?) async {
-    // One that starts too low is about to be refused.
-    guard range.start >= highWater ?? .min else { return }
-    _ = await self.note(tag) { marks throws(IDError) in try await marks.set(range.end, of: tag) }
-  }
-
+  /// Notes in the data folder where a range ends. Where the disk refuses, service goes on: what is lost is the second net, for
+  /// a database that lost commits while this node was restarted.
+  ///
   /// - Returns: Whether the folder has it; without a folder there is nothing to miss.
   private func note(_ tag: Tag, _ body: (SegmentMarks) async throws(IDError) -> Void) async -> Bool {
     guard let marks = self.marks else { return true }
@@ -235,7 +227,7 @@ package final class SegmentService: Service {
   /// - Parameter kept: the end of what this node has received of the tag and does not give back.
   /// - Returns: what the row must not stand below from now on, and why the store did not answer, where it did not.
   @discardableResult
-  private func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async -> (mark: Int64, error: IDError?) {
+  func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async -> (mark: Int64, error: IDError?) {
     var mark = rests.last?.end ?? kept
     for (index, rest) in rests.enumerated().reversed() {
       let lower = index > 0 ? rests[index - 1].end : kept

@@ -47,7 +47,8 @@ final class IDServer: Sendable {
     let source = Source(log: self.log)
     self.directory = try SegmentDirectory(
       settings: SegmentSettings(maximumWaiters: maximumWaiters), maximumWaiting: maximumWaiters, clock: self.clock,
-      onLoadNeeded: { source.load(for: $0, $1) }, onRefreshNeeded: { source.log.note("refresh") })
+      onLoadNeeded: { source.load(for: $0, $1) }, onRefreshNeeded: { source.log.note("refresh") },
+      onPauseNeeded: { source.log.note("pause \($0)") })
     let statements = TicketSource()
     self.statements = statements
     self.tickets = TicketDirectory([

@@ -39,7 +39,7 @@ import Testing
     self.directory = try SegmentDirectory(
       settings: SegmentSettings(), maximumWaiting: 3, clock: self.clock,
       onLoadNeeded: { generator, load in log.note("load \(generator.tag) \(load.count)") },
-      onRefreshNeeded: { log.note("refresh") })
+      onRefreshNeeded: { log.note("refresh") }, onPauseNeeded: { log.note("pause \($0)") })
   }
 
   private func ask(_ tag: Tag) -> (lookup: SegmentDirectory.Lookup, outcome: Outcome) {
@@ -64,22 +64,112 @@ import Testing
 
   private func record(_ tag: Tag, step: Int64 = 10) -> TagRecord { TagRecord(tag: tag, maxID: 0, step: step) }
 
-  @Test func `a flood of unknown names costs one read a second`() throws {
+  @Test func `a flood of unknown names costs one read a second, and few of them wait`() throws {
     self.directory.refreshed([])
-    self.clock.advance(by: 1000)
-    for number in 0..<10_000 {
-      let (lookup, _) = self.ask(try Tag("unknown-\(number)"))
-      if number == 0, case .waiting = lookup { self.directory.refreshed([]) }
-      if number == 9_000 { self.clock.advance(by: 999) }
-    }
+    let tags = try (0..<10_000).map { try Tag("unknown-\($0)") }
+    let first = tags.map { self.ask($0) }
+    #expect(self.log.events == ["refresh"])
+    #expect(self.directory.waitingCount == 3)
+    #expect(
+      first.count { if case .failed(let error) = $0.lookup { error.code == .unknownTag } else { false } } == 9_997)
+    self.directory.refreshed([])
+    #expect(first[0].outcome.code == .unknownTag)
+    // Those that came while the list was read were not asked for by that read.
+    #expect(first[1].outcome.only() == nil && first[2].outcome.only() == nil)
+    #expect(self.log.events == ["refresh", "pause 1.0 seconds"])
+    for tag in tags { _ = self.ask(tag) }
+    #expect(self.directory.waitingCount == 3)
+    self.clock.advance(by: 999)
+    for tag in tags { _ = self.ask(tag) }
     #expect(self.log.count(of: "refresh") == 1)
     self.clock.advance(by: 1)
-    let (_, outcome) = try self.waiting(try Tag("unknown-1"))
+    self.directory.lookUp()
     #expect(self.log.count(of: "refresh") == 2)
     self.directory.refreshed([])
+    #expect(first[1].outcome.code == .unknownTag && first[2].outcome.code == .unknownTag)
+    // From that list, without a wait.
+    #expect(self.failure(tags[1]) == .unknownTag)
+    #expect(self.directory.waitingCount == 0)
+  }
+
+  @Test func `a tag made just after a read is found by the next one, a second after the last`() throws {
+    #expect(self.directory.beginRefresh())
+    self.directory.refreshed([])
+    self.clock.advance(by: 300)
+    let (_, outcome) = try self.waiting(self.orders)
+    let (_, second) = try self.waiting(self.orders)
+    #expect(self.log.events == ["pause 0.7 seconds"])
+    // Too early, as where a clock ticks a little faster than another.
+    self.clock.advance(by: 650)
+    self.directory.lookUp()
+    #expect(self.log.events.last == "pause 0.05 seconds")
+    self.clock.advance(by: 50)
+    self.directory.lookUp()
+    self.directory.lookUp()
+    #expect(self.log.count(of: "refresh") == 1)
+    #expect(outcome.only() == nil)
+    self.directory.refreshed([self.record(self.orders)])
+    #expect(outcome.generator?.tag == self.orders && second.generator === outcome.generator)
+  }
+
+  @Test func `a read that began before a call says yes to it, and not no`() throws {
+    #expect(self.directory.beginRefresh())
+    let made = try self.waiting(self.orders)
+    let late = try self.waiting(try Tag("late"))
+    self.directory.refreshed([self.record(self.orders)])
+    #expect(made.outcome.generator?.tag == self.orders)
+    #expect(late.outcome.only() == nil)
+    self.clock.advance(by: 1000)
+    self.directory.lookUp()
+    self.directory.refreshed([self.record(self.orders), self.record(try Tag("late"))])
+    #expect(late.outcome.generator?.tag.name == "late")
+  }
+
+  @Test func `a read that comes by itself is as good as one that a call waits for`() throws {
+    #expect(self.directory.beginRefresh())
+    self.directory.refreshed([])
+    let (_, outcome) = try self.waiting(self.orders)
+    self.clock.advance(by: 500)
+    #expect(self.directory.beginRefresh())
+    self.directory.refreshed([])
     #expect(outcome.code == .unknownTag)
-    #expect(self.failure(try Tag("unknown-1")) == .unknownTag)
-    #expect(self.log.count(of: "refresh") == 2)
+    // Nobody waits any more: the pause ends with nothing.
+    self.clock.advance(by: 500)
+    self.directory.lookUp()
+    #expect(self.log.events == ["pause 1.0 seconds"])
+  }
+
+  @Test func `a name that is asked for again and again is not there by each list, at once`() throws {
+    let other = try Tag("other")
+    self.directory.refreshed([])
+    let (_, outcome) = try self.waiting(self.orders)
+    self.directory.refreshed([])
+    #expect(outcome.code == .unknownTag)
+    for round in 1...3 {
+      #expect(self.failure(self.orders) == .unknownTag, "round \(round)")
+      self.clock.advance(by: 1000)
+      _ = try self.waiting(other)
+      // Asked for while the list is read: not for longer than that.
+      let (_, again) = try self.waiting(self.orders)
+      self.directory.refreshed([])
+      #expect(again.code == .unknownTag, "round \(round)")
+      #expect(self.log.count(of: "refresh") == round + 1)
+    }
+    // One that nobody asks for any more is forgotten.
+    for _ in 0..<2 {
+      self.clock.advance(by: 1000)
+      #expect(self.directory.beginRefresh())
+      self.directory.refreshed([])
+    }
+    _ = try self.waiting(self.orders)
+  }
+
+  @Test func `a call that can't wait for the next read hears what the last one says`() throws {
+    #expect(self.directory.beginRefresh())
+    self.directory.refreshed([])
+    let (id, outcome) = try self.waiting(self.orders)
+    self.directory.expire(id)
+    #expect(outcome.code == .unknownTag)
   }
 
   @Test func `a read that nobody asked for counts as well, and there is one at a time`() throws {
@@ -90,7 +180,6 @@ import Testing
     self.directory.refreshed([self.record(self.orders)])
     #expect(outcome.generator?.tag == self.orders)
     self.directory.listIsStale()
-    #expect(self.failure(try Tag("another")) == .unknownTag)
     #expect(self.log.events.isEmpty)
     self.clock.advance(by: 1000)
     self.directory.listIsStale()
@@ -108,8 +197,13 @@ import Testing
     self.directory.refreshed([self.record(self.orders)])
     #expect(self.directory.isReady && self.directory.isCurrent)
     #expect(known.outcome.generator === self.directory.cached(self.orders))
-    #expect(unknown.outcome.code == .unknownTag)
     #expect(try self.found(self.orders) === known.outcome.generator)
+    // It came after the read had begun, which says nothing about it.
+    #expect(unknown.outcome.only() == nil)
+    self.clock.advance(by: 1000)
+    self.directory.lookUp()
+    self.directory.refreshed([self.record(self.orders)])
+    #expect(unknown.outcome.code == .unknownTag)
   }
 
   @Test func `no more calls wait for the list than allowed`() throws {
@@ -144,7 +238,10 @@ import Testing
     #expect(outcome.code == .storeUnavailable)
     #expect(self.directory.isReady && !self.directory.isCurrent)
     #expect(try self.found(self.orders).tag == self.orders)
-    #expect(self.failure(try Tag("new")) == .unknownTag)
+    // Nobody knows of the name: the next read says.
+    let again = try self.waiting(try Tag("new"))
+    self.directory.expire(again.id)
+    #expect(again.outcome.code == .storeUnavailable)
   }
 
   @Test func `a deleted tag ends, and comes back as a new one`() throws {

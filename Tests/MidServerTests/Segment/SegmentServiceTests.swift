@@ -142,6 +142,48 @@ struct SegmentServiceTests {
     #expect(try await self.maxID() == 2 * MemoryStore.defaultStep)
   }
 
+  @Test func `a new layout that starts too low is refused, told and counted as any other range`() async throws {
+    let tag = try Tag("orders")
+    let (two, three) = (TableDialect.Residue(delta: 2, remainder: 1), TableDialect.Residue(delta: 3, remainder: 0))
+    _ = try await self.memory.createStripe(tag, residue: try #require(two), step: 10, first: 1)
+    try await self.live { service in
+      let old = try await self.generator(service, tag)
+      old.prefetch()
+      await self.log.wait(for: "buffer filled")
+      try await self.memory.closeStripe(of: tag, token: 7, step: 10)
+      _ = try await self.memory.openStripe(
+        of: tag, token: 7, residue: try #require(three), lastID: 100, step: 10)
+      self.faulty.goBackwards(by: 99)
+      #expect(old.next() == 1)
+      await self.log.wait(for: "table went backwards")
+      #expect(self.log.count(of: "observed orders wentBackwards true") == 1)
+      #expect(self.log.count(of: "layout changed") == 0)
+      #expect(try await old.batch(of: 9).last?.last == 19)
+      let error = await #expect(throws: IDError.self) { try await old.nextID() }
+      #expect(error?.code == .wentBackwards && error?.message.contains("mid tag advance orders --past") == true)
+      // The operator's way out leads into the new layout.
+      service.reload()
+      while old.snapshot.lastError != nil { await Task.yield() }
+      _ = await #expect(throws: IDError.self) { try await old.nextID() }
+      await self.log.wait(for: "layout changed")
+      #expect(try await self.generator(service, tag).nextID() == 132)
+    }
+  }
+
+  @Test func `a tag that is made just after the list was read is found`() async throws {
+    let tag = try Tag("new")
+    try await self.live { service in
+      _ = try await self.generator(service)
+      async let asked = self.generator(service, tag)
+      while service.directory.waitingCount < 1 { await Task.yield() }
+      _ = try await self.memory.createTag(tag, step: 10, first: 1)
+      // By the service's own watch the next read is a second away.
+      self.clock.advance(by: 1000)
+      #expect(try await asked.nextID() == 1)
+      #expect(self.log.count(of: "store: tags") == 2)
+    }
+  }
+
   @Test func `a table that went backwards while the node was restarted is refused too`() async throws {
     let folder = try TemporaryFolder()
     try await self.live(folder: folder) { service in
