@@ -190,6 +190,9 @@ struct TagLookups<Reply: Sendable>: Sendable {
   mutating func readFailed(now: UInt64) -> (calls: [Call], effect: Effect) {
     // An operator's word is about what could not be read now.
     self.wantsReload = false
+    // The list that they are not in is no longer new enough.
+    self.absent = []
+    self.askedAgain = []
     let failed = self.isRead ? self.take { $0.isForList } : []
     self.setWait(of: .readUnderWay, to: .read)
     return (failed, self.endRead(now: now))

@@ -133,6 +133,22 @@ import Testing
     #expect(directory.cached(.default) == nil)
   }
 
+  @Test func `nor does it by a load that comes while the list is taken in`() throws {
+    let directory = try self.restriped()
+    directory.refreshed([try self.record(2)])
+    let old = try self.found(in: directory)
+    let late = IDRange(start: 61, count: 5, stride: 3)
+    let back = Mutex<IDRange?>(nil)
+    // Whoever waits hears of the end of the tag in the middle of that.
+    _ = old.enqueue(count: 1) { _ in
+      let surplus = directory.adopt(late, of: old)
+      back.withLock { $0 = surplus }
+    }
+    directory.refreshed([])
+    #expect(back.withLock { $0 } == late)
+    #expect(directory.cached(.default) == nil)
+  }
+
   @Test func `a new layout that starts too low is refused, and what is cached of the old one is served`() throws {
     let directory = try self.restriped()
     directory.refreshed([try self.record(2)])

@@ -65,6 +65,25 @@ import Testing
     #expect(second.calls.count == 1000 && lookups.count == 0 && second.effect == .nothing)
   }
 
+  @Test func `while the list can't be read no name is said not to be there`() throws {
+    let tag = try Tag("typo")
+    var lookups = TagLookups<Int>(maximumWaiting: 10)
+    _ = lookups.ask(tag, now: 0, reply: 0)
+    _ = lookups.readEnded(now: 0) { _ in false }
+    let known = lookups.ask(tag, now: 1, reply: 1)
+    #expect(known == .absent)
+    _ = lookups.beginIfIdle(now: Self.second)
+    let nobody = lookups.readFailed(now: Self.second)
+    #expect(nobody.calls.isEmpty)
+    guard case .waits(_, .wait(.seconds(1))) = lookups.ask(tag, now: Self.second, reply: 2) else {
+      Issue.record("the name has to be looked up again")
+      return
+    }
+    _ = lookups.due(now: 2 * Self.second)
+    let failed = lookups.readFailed(now: 2 * Self.second)
+    #expect(failed.calls.map(\.reply) == [2] && failed.effect == .nothing)
+  }
+
   @Test func `a read that took longer than the pause is followed by the next at once`() throws {
     let tags = try self.tags(2)
     var lookups = TagLookups<Int>(maximumWaiting: 10)
