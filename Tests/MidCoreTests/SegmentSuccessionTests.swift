@@ -59,7 +59,6 @@ struct SegmentSuccessionTests {
     new.generator.inherit(old.generator.supersede())
     #expect(new.generator.snapshot.used == used + 1)
     // Not used for a minute since: the last use is known by the new count.
-    new.generator.sample()
     new.load(2_000_003, 1000, stride: 3)
     new.clock.advance(by: 60_000)
     new.generator.sample()

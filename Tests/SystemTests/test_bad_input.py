@@ -102,7 +102,9 @@ def test_a_flood_of_unknown_tags_is_not_a_query_each(mid, mariadb, tmp_path):
             print(f"2000 calls with one wrong name took {time.monotonic() - wrong:.1f} s")
             # One that is made just after a read of the list is found.
             mariadb.query("INSERT INTO id_segments (biz_tag, max_id, step) VALUES ('just-made', 0, 10)")
+            asked = time.monotonic()
             assert one("segment", "just-made", timeout=5) == 1
+            print(f"a new tag was found after {time.monotonic() - asked:.2f} s")
             assert one("segment", timeout=5) > 0
     finally:
         mariadb.query("SET GLOBAL general_log = OFF")

@@ -111,7 +111,7 @@ import Testing
   @Test(arguments: 0..<20) func `a name nobody asked for before it was made is found`(round: UInt64) throws {
     let seed = UInt64.random(in: 0 ... .max)
     var random = SplitMix64(seed: seed)
-    let names = try self.tags(60)
+    let names = try self.tags(400)
     var lookups = TagLookups<Int>(maximumWaiting: 100)
     var (now, lastBegin): (UInt64, UInt64?) = (0, nil)
     var (table, seen): (Set<Tag>, Set<Tag>) = ([], [])
@@ -132,13 +132,14 @@ import Testing
       }
     }
 
-    for _ in 0..<3000 {
+    for step in 0..<3000 {
       now += random.next() % (Self.second / 10)
       if let end = pauseEnd, end <= now {
         pauseEnd = nil
         act(lookups.due(now: now))
       }
-      let tag = names[Int(random.next() % 60)]
+      // Always some that nobody has asked for or made yet.
+      let tag = names[step / 10 + Int(random.next() % 40)]
       switch random.next() % 8 {
       case 0: table.insert(tag)
       case 1 where lookups.isReading:
