@@ -227,14 +227,18 @@ struct TagLookups<Reply: Sendable>: Sendable {
       self.begin(now: now)
       return .read
     }
-    guard !self.isPlanned, let lastBegin = self.lastBegin else { return .nothing }
+    guard !self.isPlanned else { return .nothing }
     self.isPlanned = true
-    return .wait(Self.pause - .nanoseconds(Int64(clamping: now &- lastBegin)))
+    return .wait(Self.pause - self.age(now: now))
   }
 
-  private func mayRead(now: UInt64) -> Bool {
-    guard let lastBegin = self.lastBegin else { return true }
-    return .nanoseconds(Int64(clamping: now &- lastBegin)) >= Self.pause
+  private func mayRead(now: UInt64) -> Bool { self.lastBegin == nil || self.age(now: now) >= Self.pause }
+
+  /// How long ago the last read began. Threads read the clock before they take the lock, and so may come with an earlier time
+  /// than the one before.
+  private func age(now: UInt64) -> Duration {
+    guard let lastBegin = self.lastBegin, now > lastBegin else { return .zero }
+    return .nanoseconds(Int64(clamping: now - lastBegin))
   }
 
   private mutating func begin(now: UInt64) {

@@ -84,6 +84,18 @@ import Testing
     #expect(failed.calls.map(\.reply) == [2] && failed.effect == .nothing)
   }
 
+  @Test func `a thread that read the clock before another one's read began asks for no second one`() throws {
+    var lookups = TagLookups<Int>(maximumWaiting: 10)
+    _ = lookups.beginIfIdle(now: 5)
+    _ = lookups.readEnded(now: 6) { _ in false }
+    guard case .waits(_, .wait(.seconds(1))) = lookups.ask(try Tag("new"), now: 4, reply: 0) else {
+      Issue.record("the last read began this very moment")
+      return
+    }
+    let stale = lookups.beginIfOld(now: 3)
+    #expect(stale == .nothing)
+  }
+
   @Test func `a read that took longer than the pause is followed by the next at once`() throws {
     let tags = try self.tags(2)
     var lookups = TagLookups<Int>(maximumWaiting: 10)
