@@ -214,10 +214,18 @@ package final class SegmentService: Service {
 
   /// Returns what is left of the buffers. What can't be returned is not used: ids are skipped, never repeated.
   private func giveBack() async {
-    for (tag, rests, usedEnd) in self.directory.close() {
-      await self.giveBack(rests, of: tag, kept: usedEnd ?? self.marks?.found.ends[tag] ?? 1)
+    await withTaskGroup(of: Void.self) { group in
+      for (index, (tag, rests, usedEnd)) in self.directory.close().enumerated() {
+        if index >= Self.mostReturnsAtOnce { await group.next() }
+        group.addTask {
+          await self.giveBack(rests, of: tag, kept: usedEnd ?? self.marks?.found.ends[tag] ?? 1)
+        }
+      }
     }
   }
+
+  /// How many tags are given back at a time at the end: what they write to the data folder is written together.
+  private static let mostReturnsAtOnce = 16
 
   /// Gives ranges back, the last one first, until the store takes one no longer.
   ///
