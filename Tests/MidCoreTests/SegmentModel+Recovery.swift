@@ -14,6 +14,12 @@ extension SegmentModel {
         self.start(tag, old: old, new: new)
         while !self.tools.isEmpty { self.work(0, isFaulty: false) }
       }
+      guard self.isClosedSomewhere(tag) else { continue }
+      // Runs came between each other, and none can go on.
+      self.counts.recoveries += 1
+      let everywhere = self.databases.indices.filter { self.databases[$0].rows[tag] != nil }
+      self.start(tag, old: everywhere, new: self.layouts[tag], isRecovery: true)
+      while !self.tools.isEmpty { self.work(0, isFaulty: false) }
     }
     for index in self.nodes.indices { try self.finish(index) }
     try self.mend()

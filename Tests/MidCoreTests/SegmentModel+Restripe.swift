@@ -26,12 +26,13 @@ extension SegmentModel {
     self.start(tag, old: self.layouts[tag], new: self.someDatabases())
   }
 
-  mutating func start(_ tag: Int, old: [Int], new: [Int]) {
+  mutating func start(_ tag: Int, old: [Int], new: [Int], isRecovery: Bool = false) {
     let databases = Set(old + new).sorted()
     func places(_ layout: [Int]) -> [Int] { layout.compactMap { databases.firstIndex(of: $0) } }
     do throws(IDError) {
       let machine = try RestripeStateMachine(
-        tag: .default, databases: databases.map { "\($0)" }, old: places(old), new: places(new), run: self.nextRun)
+        tag: .default, databases: databases.map { "\($0)" }, old: places(old), new: places(new), isRecovery: isRecovery,
+        run: self.nextRun)
       self.nextRun += 1
       self.runs[tag].append((old, new))
       self.tools.append(Tool(tag: tag, databases: databases, new: new, machine: machine))

@@ -322,6 +322,8 @@ extension SegmentModel {
     /// Tools that found another one at work.
     var overtaken = 0
     var resumed = 0
+    /// Tags that no run could go on with. Seldom: a run has to meet a row that says again what it has seen.
+    var recoveries = 0
     /// Loads that did not match the row's delta and remainder any more.
     var mismatches = 0
     /// First loads of a new layout.
@@ -339,6 +341,7 @@ extension SegmentModel {
 
     static func += (one: inout Counts, other: Counts) {
       one.ids += other.ids
+      one.recoveries += other.recoveries
       for field in self.fields { one[keyPath: field] += other[keyPath: field] }
     }
   }

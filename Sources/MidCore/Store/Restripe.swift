@@ -16,14 +16,17 @@ public struct Restripe: Sendable {
   ///   - new: Which of them it is to be spread over, in the order of the remainders.
   ///   - past: All new ids lie above this number, 0 or more, and above what the rows show: for databases that have lost
   ///     commits.
+  ///   - isRecovery: Whether to begin anew whatever the rows say; `old` is every database that the tag was ever in then.
   ///   - run: This run's own number, one of ``RestripeStateMachine/runs``: draw it at random, and never use it again.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason.
   public init(
-    tag: Tag, databases: [(name: String, store: any StripeStore)], old: [Int], new: [Int], past: Int64 = 0, run: Int64
+    tag: Tag, databases: [(name: String, store: any StripeStore)], old: [Int], new: [Int], past: Int64 = 0,
+    isRecovery: Bool = false, run: Int64
   ) throws(IDError) {
     self.databases = databases.map(\.store)
     self.start = try RestripeStateMachine(
-      tag: tag, databases: databases.map(\.name), old: old, new: new, past: past, run: run)
+      tag: tag, databases: databases.map(\.name), old: old, new: new, past: past,
+      isRecovery: isRecovery, run: run)
   }
 
   /// Says what the rules make of these rows, in the order of the databases, without asking or changing anything.

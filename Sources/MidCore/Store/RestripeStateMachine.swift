@@ -22,6 +22,10 @@
 /// lies at or below what the rows show in step 3; and rows that are open at a time are of one layout, as nothing is opened
 /// before all was closed and settled, and of two runs over the same old layout one alone can settle its first row.
 ///
+/// Where runs over several lists were interrupted, or came between each other, rows may be left that none of them can go on
+/// with: a row can come to say again what another run has seen of it. A *recovery* is for that: it begins anew whatever the
+/// rows say, over all databases that the tag was ever in.
+///
 /// What it does not see: databases of the old layout that were not named; and a database that loses commits meanwhile, by a
 /// failover.
 public struct RestripeStateMachine: Sendable {
@@ -80,6 +84,7 @@ public struct RestripeStateMachine: Sendable {
   private var step: Int64 = 1
   private var lastID: Int64
   private let past: Int64
+  private let isRecovery: Bool
 
   /// Creates a run that has done nothing yet.
   ///
@@ -90,11 +95,13 @@ public struct RestripeStateMachine: Sendable {
   ///   - new: Which of them it is to be spread over, in the order of the remainders.
   ///   - past: All new ids lie above this number, 0 or more, and above what the rows show: for databases that have lost
   ///     commits, so that the rows show less than was given out.
+  ///   - isRecovery: Whether to begin anew whatever the rows say. `old` then has to have every database that the tag was ever
+  ///     in: one that is left out could go on giving out ids.
   ///   - run: This run's own number, one of ``runs``: draw it at random, and never use it again.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason: an empty layout, a database that is named twice or is in
   ///   neither layout, a number out of range.
   public init(
-    tag: Tag, databases: [String], old: [Int], new: [Int], past: Int64 = 0, run: Int64
+    tag: Tag, databases: [String], old: [Int], new: [Int], past: Int64 = 0, isRecovery: Bool = false, run: Int64
   ) throws(IDError) {
     var reasons: [String] = []
     if old.isEmpty || new.isEmpty { reasons.append("a layout has one database or more") }
@@ -118,7 +125,7 @@ public struct RestripeStateMachine: Sendable {
     func byName(_ places: [Int]) -> [Int] { places.sorted { (databases[$0], $0) < (databases[$1], $1) } }
     self.order = byName(old) + byName(databases.indices.filter { !old.contains($0) })
     (self.tag, self.names, self.run, self.count) = (tag, databases, run, new.count)
-    (self.past, self.lastID) = (past, past)
+    (self.past, self.lastID, self.isRecovery) = (past, past, isRecovery)
   }
 
   /// What to do now: the same until its outcome was told, and for good once it is ``Action/done(lastID:)`` or
@@ -209,6 +216,10 @@ extension RestripeStateMachine {
   private mutating func begin() {
     guard self.rows.contains(where: { $0 != nil }) else { return self.fail(.unknown(self.tag)) }
     self.step = self.rows.reduce(1) { max($0, $1?.step ?? 1) }
+    guard !self.isRecovery else {
+      (self.finished, self.phase) = (0, .closing)
+      return
+    }
     guard !self.isInterrupted else { return self.resume() }
     for (database, row) in self.rows.enumerated() {
       switch row?.state {
@@ -306,7 +317,8 @@ extension RestripeStateMachine {
     IDError(
       .storeRejected,
       "tag \(self.tag) was spread over other databases already, or a run that was to do so was interrupted: name those that "
-        + "it is in now, or the same lists as that run had")
+        + "it is in now, or the same lists as that run had; where no lists lead on, --recover with all databases that it was "
+        + "ever in")
   }
 
   /// A row is open already, and stands below what all ids are to lie above.

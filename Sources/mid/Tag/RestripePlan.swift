@@ -14,11 +14,15 @@ struct RestripePlan {
   /// Places in ``databases`` where the table of tags is missing.
   private var isMissing: Set<Int> = []
 
+  private let isRecovery: Bool
   private let table: String
 
   /// Creates a plan; see the properties. `table` is the name of the table of tags.
-  init(databases: [SegmentDatabases.Database], table: String, new: [Int], old: [Int]?, past: Int64) {
+  init(
+    databases: [SegmentDatabases.Database], table: String, new: [Int], old: [Int]?, past: Int64, isRecovery: Bool
+  ) {
     (self.databases, self.table, self.new, self.old, self.past) = (databases, table, new, old, past)
+    self.isRecovery = isRecovery
   }
 
   /// A tag, and what became of it: lines for people.
@@ -91,7 +95,7 @@ struct RestripePlan {
     let old = try self.layout(of: rows)
     let run = try Restripe(
       tag: tag, databases: self.databases.map { ($0.name, $0.store) }, old: old, new: self.new, past: self.past,
-      run: .random(in: RestripeStateMachine.runs))
+      isRecovery: self.isRecovery, run: .random(in: RestripeStateMachine.runs))
     try run.check(rows)
     guard !isDryRun else { return self.preview(tag, rows, old) }
     for index in self.isMissing {

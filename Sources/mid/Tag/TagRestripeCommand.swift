@@ -20,7 +20,8 @@ struct TagRestripeCommand: AsyncParsableCommand {
       --from names all databases that the tags are in so far. It can be left out where the new list has them all. Where a \
       run was interrupted, rows are left closed and no ids come from them: run the same command again. Where a database has \
       lost commits before, its rows show less than was given out: name the highest number that servers complain of with \
-      --past.
+      --past. Where several runs came between each other and no lists lead on any more: --recover, with every database \
+      that the tag was ever in as --from.
 
       Exit codes: 0 all tags are as wanted, 1 one is not, 2 the command line or the environment is broken.
       """
@@ -44,6 +45,10 @@ struct TagRestripeCommand: AsyncParsableCommand {
   @Option(help: "All new ids lie above this number, and above all that the rows show.")
   var past: Int64 = 0
 
+  @Flag(
+    help: "Begin anew whatever the rows say. --from then names every database that the tag was ever in: one left out could repeat ids.")
+  var recover = false
+
   @Flag(help: "Only look: print the rows as they are and what would become of them. Nothing is created.")
   var dryRun = false
 
@@ -53,6 +58,9 @@ struct TagRestripeCommand: AsyncParsableCommand {
     _ = try Self.locations(self.stripes, "--stripes")
     guard (0...Int64.max - 2).contains(self.past) else {
       throw ValidationError("--past takes a number from 0 to \(Int64.max - 2), not \(self.past).")
+    }
+    guard !self.recover || self.from != nil else {
+      throw ValidationError("--recover needs --from, with every database that the tag was ever in.")
     }
     if let from = self.from { _ = try Self.locations(from, "--from") }
   }
@@ -113,7 +121,8 @@ struct TagRestripeCommand: AsyncParsableCommand {
       }
       let indices = old?.map { each in all.firstIndex { $0.description == each.description } ?? 0 }
       return RestripePlan(
-        databases: databases, table: dialect.table, new: Array(new.indices), old: indices, past: self.past)
+        databases: databases, table: dialect.table, new: Array(new.indices), old: indices, past: self.past,
+        isRecovery: self.recover)
     } catch {
       throw ServerOptions.broken([error.message])
     }
