@@ -70,8 +70,8 @@ import Testing
       #expect(machine.next() == .settle(database: database, token: tokens[database]))
       machine.settled(.success(true))
     }
-    // Those of both layouts first.
-    for (database, remainder) in [(0, 1), (1, 2), (2, 0)] as [(Int, Int64)] {
+    // Those of both layouts last.
+    for (database, remainder) in [(2, 0), (0, 1), (1, 2)] as [(Int, Int64)] {
       let residue = try Self.residue(3, remainder)
       #expect(
         machine.next()
@@ -118,7 +118,7 @@ import Testing
     Self.tell([Self.closed(tokens[0], at: -5), Self.closed(tokens[1], at: -9)], to: &machine)
     machine.settled(.success(true))
     #expect(
-      machine.next() == .open(database: 0, token: tokens[0], residue: try Self.residue(2, 0), lastID: 0, step: 10))
+      machine.next() == .open(database: 1, token: tokens[1], residue: try Self.residue(2, 1), lastID: 0, step: 10))
   }
 
   // MARK: - Going on
@@ -126,12 +126,12 @@ import Testing
   @Test func `what an interrupted run has left is opened, above all that any row shows`() throws {
     var machine = try Self.machine()
     var rows: [StripeRow?] = Self.closed(at: [0, 61, 0], run: 99)
-    rows[0] = try Self.open(3, 1, at: 95)
-    rows[1] = Self.settled(Self.token(2, run: 99), at: 61)
+    for database in 0...1 { rows[database] = Self.settled(Self.token(Int64(database + 1), run: 99), at: 61) }
+    rows[2] = try Self.open(3, 0, at: 95)
     Self.tell(rows, to: &machine)
-    for (database, remainder) in [(1, 2), (2, 0)] as [(Int, Int64)] {
+    for (database, remainder) in [(0, 1), (1, 2)] as [(Int, Int64)] {
       let residue = try Self.residue(3, remainder)
-      let token = Self.token(remainder, run: 99, isNew: remainder == 0)
+      let token = Self.token(remainder, run: 99)
       #expect(machine.next() == .open(database: database, token: token, residue: residue, lastID: 95, step: 10))
       machine.opened(.success(true))
     }
@@ -200,6 +200,11 @@ import Testing
       // Closed by a run that knew of as many databases so far, but of others.
       ([0, 1], [2, 3], [new(0), try Self.open(2, 1, at: 1), nil, nil]),
       ([0, 1], [1, 2], [try Self.open(2, 0, at: 1), try Self.open(2, 1, at: 1), Self.closed(Self.token(31), at: 1)]),
+      // Another run has won, whose row elsewhere has the remainder that this one's closed row was to have.
+      (
+        [0, 1], [0, 1, 2],
+        [try Self.open(3, 0, at: 9), try Self.open(3, 1, at: 9), Self.closed(Self.token(2, isNew: true), at: 1)]
+      ),
       // Settled by such a run: its row of db1 was a new one.
       ([0, 1], [0, 1], [Self.settled(Self.token(0, new: 2), at: 1), new(1, run: 7)]),
       // Closed by a run that knew of three databases so far.
@@ -236,8 +241,8 @@ import Testing
       var machine = try RestripeStateMachine(
         tag: Self.tag, databases: ["db0", "db1", "db2"], old: [0, 1], new: [2, 0, 1], past: past, run: 7)
       var rows: [StripeRow?] = Self.closed(at: [0, 61, 0], run: 99)
-      rows[0] = try Self.open(3, 1, at: 95)
-      rows[1] = Self.settled(Self.token(2, run: 99), at: 61)
+      for database in 0...1 { rows[database] = Self.settled(Self.token(Int64(database + 1), run: 99), at: 61) }
+      rows[2] = try Self.open(3, 0, at: 95)
       Self.tell(rows, to: &machine)
       let error = Self.failure(of: machine)
       #expect((error?.message.contains("mid tag advance") == true) == isRefused, "\(machine.next())")
@@ -345,7 +350,7 @@ import Testing
     for _ in 0...1 { machine.settled(.success(true)) }
     machine.opened(.success(true))
     machine.opened(.success(false))
-    #expect(try #require(Self.failure(of: machine)).message.contains("in database db1 has changed"))
+    #expect(try #require(Self.failure(of: machine)).message.contains("in database db0 has changed"))
   }
 
   @Test func `lists that make no sense are refused with every reason`() throws {
@@ -360,7 +365,7 @@ import Testing
     #expect(reasons([0, 1], [1, 1])?.contains("named twice") == true)
     #expect(reasons([0], [0])?.contains("every database is in a layout") == true)
     #expect(reasons([0], [2, 1])?.contains("no other is") == true)
-    #expect(reasons([0, 1], [0], run: -1)?.contains("a run has a number") == true)
+    #expect(reasons([0, 1], [0], run: 0)?.contains("a run has a number") == true)
     #expect(reasons([0, 1], [0], run: 1 << 17)?.contains("a run has a number") == true)
     let many = (0..<17).map { "db\($0)" }
     let error = #expect(throws: IDError.self) {
@@ -432,6 +437,72 @@ import Testing
     #expect(try await stores[0].store.stripe(of: Self.tag) == row)
     let other = try await stores[1].store.stripe(of: Self.tag)
     #expect(other == nil)
+  }
+
+  @Test func `the least and the highest token are tokens`() throws {
+    let names = (0..<16).map { "db\($0)" }
+    let all = Array(names.indices)
+    let most = try #require(RestripeStateMachine.runs.last)
+    for (old, new, run) in [([0], [1], 1), (all, all, most), (all, [0], most)] as [([Int], [Int], Int64)] {
+      let used = Set(old + new)
+      let machine = try RestripeStateMachine(
+        tag: Self.tag, databases: Array(names.prefix(used.count)), old: old, new: new, run: run)
+      for database in used { #expect(StripeRow.tokens.contains(machine.token(of: database))) }
+    }
+  }
+
+  @Test func `a run that has lost against another one is not gone on with: its remainder is another database's now`()
+    async throws
+  {
+    let stores = Self.stores(4)
+    for (database, remainder) in [(0, 0), (1, 1)] as [(Int, Int64)] {
+      _ = try await stores[database].store.createStripe(
+        Self.tag, residue: try Self.residue(2, remainder), step: 10, first: 1)
+    }
+    func run(_ third: Int, _ number: Int64) throws -> Restripe {
+      let databases = [stores[0], stores[1], stores[third]].map { (name: $0.name, store: $0.store as any StripeStore) }
+      return try Restripe(tag: Self.tag, databases: databases, old: [0, 1], new: [0, 1, 2], run: number)
+    }
+    // It has closed its rows and gets no further.
+    var machine = try RestripeStateMachine(
+      tag: Self.tag, databases: ["db0", "db1", "db3"], old: [0, 1], new: [0, 1, 2], run: 1)
+    for database in [0, 1, 3] { machine.read(.success(try await stores[database].store.stripe(of: Self.tag))) }
+    while case .close(let place, let seen, let token, let step) = machine.next() {
+      let store = stores[place == 2 ? 3 : place].store
+      machine.closed(
+        .success(try await store.closeStripe(of: Self.tag, ifStill: seen, token: token, step: step)))
+    }
+    try await run(2, 2).run()
+    let error = await #expect(throws: IDError.self) { try await run(3, 3).run() }
+    #expect(error?.message.contains("over other databases already") == true)
+    let row = try await stores[3].store.stripe(of: Self.tag)
+    #expect(row?.state == .closed(token: machine.token(of: 2)))
+  }
+
+  @Test func `a recovery begins anew whatever the rows say, and leaves all above what was given out`() async throws {
+    let stores = Self.stores(3)
+    let databases = stores.map { (name: $0.name, store: $0.store as any StripeStore) }
+    for (database, remainder) in [(0, 0), (1, 1)] as [(Int, Int64)] {
+      _ = try await stores[database].store.createStripe(
+        Self.tag, residue: try Self.residue(2, remainder), step: 10, first: 501)
+    }
+    // One run's row, another run's, which was over other lists, and an open one.
+    let seen = try await stores[0].store.stripe(of: Self.tag)?.state
+    _ = try await stores[0].store.closeStripe(
+      of: Self.tag, ifStill: seen, token: Self.token(0, new: 2, run: 8), step: 1)
+    _ = try await stores[2].store.closeStripe(of: Self.tag, ifStill: nil, token: Self.token(1, new: 2, run: 9), step: 1)
+    _ = try await stores[2].store.settleStripe(of: Self.tag, token: Self.token(1, new: 2, run: 9))
+    func run(_ isRecovery: Bool) throws -> Restripe {
+      try Restripe(
+        tag: Self.tag, databases: databases, old: [0, 1, 2], new: [2, 0], isRecovery: isRecovery, run: 10)
+    }
+    await #expect(throws: IDError.self) { try await run(false).run() }
+    let last = try await run(true).run()
+    #expect(last >= 499)
+    let states = [try await stores[0].store.stripe(of: Self.tag), try await stores[2].store.stripe(of: Self.tag)]
+    #expect(states.map { $0?.state } == [.open(try Self.residue(2, 1)), .open(try Self.residue(2, 0))])
+    #expect(states.allSatisfy { ($0?.lastID ?? 0) >= last })
+    await #expect(throws: IDError.self) { try await stores[1].store.allocate(1, for: Self.tag) }
   }
 
   @Test func `what it does is told before it is done, and an error of the store ends it`() async throws {

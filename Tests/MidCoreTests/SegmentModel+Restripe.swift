@@ -20,10 +20,20 @@ extension SegmentModel {
   mutating func startTool() {
     guard self.databases.count > 1, self.tools.count < 2 else { return }
     let tag = self.tools.first?.tag ?? self.random.below(self.tags)
-    if let last = self.runs[tag].last, self.random.below(2) == 0 {
-      return self.start(tag, old: last.old, new: last.new)
+    if !self.runs[tag].isEmpty, self.random.below(2) == 0 {
+      // The last one, or one long forgotten.
+      let back = self.random.below(2) == 0 ? 0 : self.random.below(min(self.runs[tag].count, 8))
+      let (old, new) = self.runs[tag][self.runs[tag].count - 1 - back]
+      return self.start(tag, old: old, new: new)
     }
-    self.start(tag, old: self.layouts[tag], new: self.someDatabases())
+    let others = self.databases.indices.filter { !self.layouts[tag].contains($0) }
+    guard self.random.below(3) == 0, !others.isEmpty else {
+      return self.start(tag, old: self.layouts[tag], new: self.someDatabases())
+    }
+    // As operators do: one more, or one in the place of another.
+    var layout = self.layouts[tag]
+    if self.random.below(3) == 0 { layout.remove(at: self.random.below(layout.count)) }
+    self.start(tag, old: self.layouts[tag], new: layout + [others[self.random.below(others.count)]])
   }
 
   mutating func start(_ tag: Int, old: [Int], new: [Int], isRecovery: Bool = false) {

@@ -10,13 +10,15 @@
 /// 4. *Settle*: the rows of the old layout, in the same order, if they are closed with their tokens. With the first one the
 ///    run stands: whoever else has looked before meets a row that has changed when it comes to close its first.
 /// 5. *Open*: each row of the new layout, above that number and only while it is closed or settled with its token: those of
-///    both layouts first. Rows that leave the layout stay settled.
+///    both layouts last. Rows that leave the layout stay settled.
 ///
 /// A token says what its row was and is to become: its run, how many databases both layouts have, whether the row was of
 /// the old one, and which place it will have in the new one. So a run that finds a settled row of the old layout, or one
 /// that is open as in the new, knows whether all rows are what an interrupted run over the same lists has left behind, and
-/// then goes on with steps 4 and 5; otherwise it refuses. Where a run was interrupted before anything was settled, the next
-/// begins anew, with whatever new layout, but from the same old one.
+/// then goes on with steps 4 and 5; otherwise it refuses. A row of both layouts that is open as in the new one says no more
+/// whose run it was; but it was opened last, so that where a row of the new layout alone is not open, another run has won.
+/// Where a run was interrupted before anything was settled, the next begins anew, with whatever new layout, but from the same
+/// old one.
 ///
 /// Why no id comes twice: loads match a row's own delta and remainder, so none passes a closed row; all that passed before
 /// lies at or below what the rows show in step 3; and rows that are open at a time are of one layout, as nothing is opened
@@ -55,7 +57,7 @@ public struct RestripeStateMachine: Sendable {
   }
 
   /// Which numbers a run can have.
-  public static let runs: Range<Int64> = 0..<(1 << 17)
+  public static let runs: Range<Int64> = 1..<(1 << 17)
   /// How many databases a layout can have at most.
   public static let maximumCount = 16
   /// The place in the new layout of a row that is in the old one alone.
@@ -109,7 +111,9 @@ public struct RestripeStateMachine: Sendable {
     if Set(old).union(new) != Set(databases.indices) {
       reasons.append("every database is in a layout, and no other is")
     }
-    if !Self.runs.contains(run) { reasons.append("a run has a number below \(Self.runs.upperBound), not \(run)") }
+    if !Self.runs.contains(run) {
+      reasons.append("a run has a number from 1 to \(Self.runs.upperBound - 1), not \(run)")
+    }
     if !(0...Int64.max - 2).contains(past) { reasons.append("ids can't lie above \(past)") }
     if max(old.count, new.count) > Self.maximumCount {
       reasons.append("a layout has \(Self.maximumCount) databases at most")
@@ -121,7 +125,7 @@ public struct RestripeStateMachine: Sendable {
     }
     guard reasons.isEmpty else { throw IDError(.invalidArgument, "restripe: " + reasons.joined(separator: "; ")) }
     self.old = Set(old)
-    self.new = residues.filter { old.contains($0.database) } + residues.filter { !old.contains($0.database) }
+    self.new = residues.filter { !old.contains($0.database) } + residues.filter { old.contains($0.database) }
     func byName(_ places: [Int]) -> [Int] { places.sorted { (databases[$0], $0) < (databases[$1], $1) } }
     self.order = byName(old) + byName(databases.indices.filter { !old.contains($0) })
     (self.tag, self.names, self.run, self.count) = (tag, databases, run, new.count)
@@ -242,6 +246,11 @@ extension RestripeStateMachine {
     return isOld == self.old.contains(database) && token >> Self.oldCountShift & 15 == Int64(self.old.count - 1)
   }
 
+  /// Whether a row of the new layout is one of the old layout as well.
+  private func isKept(_ row: (database: Int, residue: TableDialect.Residue)) -> Bool {
+    self.old.contains(row.database)
+  }
+
   private func isOld(_ residue: TableDialect.Residue, in database: Int) -> Bool {
     self.old.contains(database) && residue.delta == Int64(self.old.count)
   }
@@ -278,6 +287,8 @@ extension RestripeStateMachine {
       }
     }
     self.opening = self.new.filter { database, residue in self.rows[database]?.state != .open(residue) }
+    let isKeptOpen = self.opening.count(where: self.isKept) < self.new.count(where: self.isKept)
+    guard !isKeptOpen || self.opening.allSatisfy(self.isKept) else { return self.fail(self.foreign) }
     let isOpen = self.new.filter { database, residue in self.rows[database]?.state == .open(residue) }
     if let low = isOpen.first(where: { database, _ in (self.rows[database]?.lastID ?? 0) < self.past }) {
       return self.fail(self.tooLate(low.database))

@@ -46,7 +46,9 @@ struct TagRestripeCommand: AsyncParsableCommand {
   var past: Int64 = 0
 
   @Flag(
-    help: "Begin anew whatever the rows say. --from then names every database that the tag was ever in: one left out could repeat ids.")
+    help:
+      "Begin anew whatever the rows say. --from then names every database that the tag was ever in: one left out could repeat ids."
+  )
   var recover = false
 
   @Flag(help: "Only look: print the rows as they are and what would become of them. Nothing is created.")
