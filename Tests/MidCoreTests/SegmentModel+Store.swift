@@ -85,9 +85,23 @@ extension SegmentModel {
         self.databases[database].rows[tag] = Row(record: record)
         self.databases[database].commits = []
         self.layouts[tag] = layout
+        self.checkRows(tag)
         return .done(true)
       }
     } catch { return .failed(error) }
+  }
+
+  /// Of what is open, two rows have no number in common.
+  private mutating func checkRows(_ tag: Int) {
+    let open = self.databases.compactMap { $0.rows[tag] }.filter { $0.closed == nil }.map(\.record.residue)
+    for (place, one) in open.enumerated() {
+      for other in open[(place + 1)...]
+      where (0..<one.delta * other.delta).contains(where: {
+        $0 % one.delta == one.remainder && $0 % other.delta == other.remainder
+      }) {
+        self.violations.insert(.shared(tag: tag))
+      }
+    }
   }
 
   private mutating func load(

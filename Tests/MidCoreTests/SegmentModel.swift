@@ -33,6 +33,8 @@ struct SegmentModel {
   enum Violation: Hashable {
     /// A number that no failover has lost came twice.
     case twice(tag: Int, id: Int64)
+    /// Two open rows have numbers in common.
+    case shared(tag: Int)
     case notIncreasing(node: Int, tag: Int, id: Int64, after: Int64)
     case belowOne(tag: Int, id: Int64)
     case answeredTwice(call: Int)
