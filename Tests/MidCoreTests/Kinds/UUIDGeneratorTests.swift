@@ -1,0 +1,180 @@
+import Foundation
+import MidTestKit
+import Synchronization
+import Testing
+
+@testable import MidCore
+
+@Suite("UUIDs that are made")
+struct UUIDGeneratorTests {
+  private let moment: Int64 = 1_645_557_742_000
+
+  @Test("of version 7 increase while the clock runs, stands and steps back", arguments: UUID7Increment.allCases)
+  func ordered(increment: UUID7Increment) throws {
+    var random = SplitMix64(seed: SplitMix64.freshSeed(for: "version 7"))
+    var machine = UUID7StateMachine(increment: increment)
+    var now = self.moment
+    var last = UUIDValue.zero
+    var latest = Int64.min
+    for _ in 0..<20_000 {
+      now += Int64([0, 0, 0, 1, 2, -1, -3000][random.below(7)])
+      latest = max(latest, now)
+      let value = try machine.next(at: now, random: UInt128(random.next()) << 64 | UInt128(random.next()))
+      if value <= last { Issue.record("\(value) after \(last)") }
+      #expect(value.version == 7)
+      #expect(UUIDFields(value).time == latest * 10_000)
+      last = value
+    }
+  }
+
+  @Test("of version 7 count by one, or by a random distance, within a millisecond")
+  func increments() throws {
+    var counter = UUID7StateMachine(increment: .counter)
+    let first = try counter.next(at: self.moment, random: 5 << 32 | 7)
+    let second = try counter.next(at: self.moment, random: 9 << 32 | 8)
+    #expect(first == (try .version7(milliseconds: self.moment, tail: 5 << 32 | 7)))
+    #expect(second == (try .version7(milliseconds: self.moment, tail: 6 << 32 | 8)))
+    var stepped = UUID7StateMachine(increment: .random)
+    #expect(try stepped.next(at: self.moment, random: 5 << 32) == .version7(milliseconds: self.moment, tail: 5))
+    #expect(try stepped.next(at: self.moment, random: 7) == .version7(milliseconds: self.moment, tail: 13))
+    #expect(try stepped.next(at: self.moment, random: 0) == .version7(milliseconds: self.moment, tail: 14))
+  }
+
+  @Test("of version 7 take the next millisecond where the tail is used up")
+  func overflow() throws {
+    // A new tail begins with a 0, so that 2^73 are left to grow into.
+    var machine = UUID7StateMachine(increment: .random)
+    let start = try machine.next(at: self.moment, random: .max)
+    #expect(start == (try .version7(milliseconds: self.moment, tail: 1 << 73 - 1)))
+    var late = UUID7StateMachine(increment: .counter, milliseconds: self.moment, tail: 1 << 42 - 2)
+    #expect(
+      try late.next(at: self.moment, random: 3) == .version7(milliseconds: self.moment, tail: (1 << 42 - 1) << 32 | 3))
+    #expect(
+      try late.next(at: self.moment, random: 9 << 32 | 4) == .version7(milliseconds: self.moment + 1, tail: 9 << 32 | 4)
+    )
+    // The clock reaches the millisecond that was borrowed: the counter goes on.
+    #expect(try late.next(at: self.moment + 1, random: 0) == .version7(milliseconds: self.moment + 1, tail: 10 << 32))
+    var last = UUID7StateMachine(increment: .counter, milliseconds: 1 << 48 - 1, tail: 1 << 42 - 1)
+    let error = #expect(throws: IDError.self) { try last.next(at: self.moment, random: 0) }
+    #expect(error?.code == .exhausted)
+  }
+
+  @Test("of versions 1 and 6 count within a millisecond and change their node where the clock steps back far")
+  func timed() throws {
+    var machine = UUIDTimeStateMachine()
+    let first = try machine.next(at: self.moment, random: .max)
+    #expect(first.time == self.moment * 10_000)
+    #expect(first.node == 0xFFFF_FFFF_FFFF && first.clockSequence == 0x3FFF)
+    #expect(try machine.next(at: self.moment, random: 0).time == first.time + 1)
+    // A little behind: it goes on counting.
+    let behind = try machine.next(at: self.moment - 900, random: 0)
+    #expect(behind.time == first.time + 2 && behind.node == first.node)
+    // Further behind: another node, at the clock's own time.
+    let stepped = try machine.next(at: self.moment - 1001, random: 0)
+    #expect(stepped.time == (self.moment - 1001) * 10_000)
+    #expect(stepped.node == 1 << 40 && stepped.clockSequence == 0)
+    for now in [.max, .min, 103_072_857_660_685, -12_219_292_800_001] as [Int64] {
+      let error = #expect(throws: IDError.self) { try machine.next(at: now, random: 0) }
+      #expect(error?.code == .exhausted)
+    }
+  }
+
+  @Test("have the version asked for, a node that is no network card's, and are distinct")
+  func generator() throws {
+    let source = SeededRandom(seed: SplitMix64.freshSeed(for: "UUID generator"))
+    let clock = ManualClock(wallMilliseconds: self.moment)
+    let generator = UUIDGenerator(increment: .counter, clock: clock, random: RandomPool(source))
+    var seen: Set<UUIDValue> = []
+    for _ in 0..<1000 {
+      let (one, four) = (try generator.version1(), try generator.version4())
+      let (six, seven) = (try generator.version6(), try generator.version7())
+      #expect([one.version, four.version, six.version, seven.version] == [1, 4, 6, 7])
+      #expect(UUIDFields(one).nodeIsRandom == true && UUIDFields(six).nodeIsRandom == true)
+      seen.formUnion([one, four, six, seven])
+    }
+    #expect(seen.count == 4000)
+    // 64 words are 32 draws of 128 bits: 4000 of them take 125 blocks.
+    #expect(source.draws == 125)
+  }
+
+  @Test("of version 7 are distinct over 8 threads and increase in each", arguments: UUID7Increment.allCases)
+  func threads(increment: UUID7Increment) {
+    // 10,000,000 in the long form.
+    let perThread = FuzzedTexts.isLong ? 1_250_000 : 12_500
+    let source = SeededRandom(seed: SplitMix64.freshSeed(for: "version 7 on threads"))
+    let generator = UUIDGenerator(increment: increment, clock: RunningClock(), random: RandomPool(source))
+    let collected = Collected<[UUIDValue]>()
+    let started = ContinuousClock.now
+    onThreads(8) { _ in
+      var values: [UUIDValue] = []
+      values.reserveCapacity(perThread)
+      do {
+        for _ in 0..<perThread { values.append(try generator.version7()) }
+      } catch {
+        Issue.record(error)
+      }
+      collected.append(values)
+    }
+    let lists = collected.all
+    #expect(lists.count == 8 && lists.allSatisfy { $0.count == perThread })
+    print("\(8 * perThread) UUIDs of version 7 (\(increment)) from 8 threads in \(ContinuousClock.now - started)")
+    // The lists increase, so the smallest of their heads is the smallest of all that is left.
+    var places = [Int](repeating: 0, count: lists.count)
+    var last: UUIDValue?
+    for _ in 0..<8 * perThread {
+      var smallest: Int?
+      for index in lists.indices where places[index] < lists[index].count {
+        if let known = smallest, lists[known][places[known]] <= lists[index][places[index]] { continue }
+        smallest = index
+      }
+      guard let list = smallest else { break }
+      let value = lists[list][places[list]]
+      if let last, value <= last {
+        Issue.record("\(value) is not past \(last)")
+        return
+      }
+      last = value
+      places[list] += 1
+    }
+    #expect(places.allSatisfy { $0 == perThread })
+  }
+
+  @Test("a pool of random bits hands out no word twice, from many threads, and passes on what goes wrong")
+  func pool() throws {
+    let pool = RandomPool(SeededRandom(seed: SplitMix64.freshSeed(for: "random pool")))
+    let collected = Collected<[UInt128]>()
+    onThreads(4) { _ in
+      do {
+        collected.append(try (0..<5000).map { _ in try pool.next() })
+      } catch {
+        Issue.record(error)
+      }
+    }
+    // SplitMix64 repeats no word within 2^64, so a repeated pair is the pool's fault.
+    #expect(Set(collected.all.joined()).count == 20_000)
+    #expect(throws: IDError(.notReady, "none")) { try RandomPool(BrokenRandom(words: nil)).next() }
+    #expect(throws: IDError(.notReady, "the source of random bits gave 1 words instead of 64")) {
+      try RandomPool(BrokenRandom(words: [1])).next()
+    }
+  }
+}
+
+/// A wall clock that moves on by a millisecond with every 1000th reading.
+private final class RunningClock: TimeSource {
+  private let readings = Atomic<Int64>(0)
+
+  func wallMilliseconds() -> Int64 {
+    1_645_557_742_000 + self.readings.wrappingAdd(1, ordering: .relaxed).newValue / 1000
+  }
+  func monotonicNanoseconds() -> UInt64 { 0 }
+}
+
+/// A source that has too few words, or none.
+struct BrokenRandom: RandomSource {
+  let words: [UInt64]?
+
+  func words(_ count: Int) throws(IDError) -> [UInt64] {
+    guard let words = self.words else { throw IDError(.notReady, "none") }
+    return words
+  }
+}
