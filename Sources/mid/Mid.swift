@@ -15,6 +15,9 @@ import MidServer
         mid serve
         mid next
 
+      What does an id say?
+        mid decode 742137416151572480
+
       Is all well on this machine?
         mid doctor
 
@@ -23,7 +26,8 @@ import MidServer
       """,
     version: "mid \(MidVersion.current)",
     subcommands: [
-      ServeCommand.self, NextCommand.self, BenchCommand.self, TagCommand.self, ImportCommand.self, WorkerCommand.self,
+      ServeCommand.self, NextCommand.self, DecodeCommand.self, BenchCommand.self, TagCommand.self, ImportCommand.self,
+      WorkerCommand.self,
       DoctorCommand.self,
     ]
   )

@@ -1,0 +1,75 @@
+import ArgumentParser
+import MidCore
+import MidServer
+
+/// `mid decode`: what an id says, without a server.
+struct DecodeCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "decode",
+    abstract: "Say what an id says: kind, time, worker, sequence, version.",
+    discussion: """
+      Reads Snowflake ids and other numbers (decimal, 0x and hexadecimal, and the fixed widths of base 36, base 62 and \
+      Crockford's base 32), UUIDs, ULIDs and ObjectIds. No server is asked. Times are in UTC, as the clock of the id's \
+      maker had them.
+
+        mid decode 742137416151572480 --layout original
+        mid decode 017f22e2-79b0-7cc3-98c4-dc0c0c07398f
+        mid decode --json 507f191e810c19729de860ea | jq -r '.readings[0].time'
+
+      An id does not tell its layout, and some texts may be of two kinds. Then the likeliest reading comes first, the \
+      others after it, and a line says why. With --layout and --kind there is nothing to guess.
+
+      Exit codes: 0 it was read, 1 it is no id that is known, 64 the command line is wrong.
+      """
+  )
+
+  @Argument(help: "The id.")
+  var id: String
+
+  @Option(
+    help: ArgumentHelp(
+      "The layout of Snowflake ids: \(SnowflakeLayout.presets.keys.sorted().joined(separator: ", ")).",
+      valueName: "name"))
+  var layout: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Read it as this kind only: \(IDKind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
+  var kind: String?
+
+  @Flag(help: "Print a JSON object. Numbers that may be past 2^53 are strings in it.")
+  var json = false
+
+  func validate() throws {
+    if let layout = self.layout, SnowflakeLayout.presets[layout] == nil {
+      let allowed = SnowflakeLayout.presets.keys.sorted().joined(separator: ", ")
+      throw ValidationError("--layout takes \(allowed), not '\(TerminalText.plain(layout))'.")
+    }
+    if let kind = self.kind, IDKind(rawValue: kind) == nil {
+      let allowed = IDKind.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError("--kind takes \(allowed), not '\(TerminalText.plain(kind))'.")
+    }
+    if self.layout != nil, let kind = self.kind, kind != IDKind.snowflake.rawValue {
+      throw ValidationError("--layout is for Snowflake ids: leave out --kind \(kind), or --layout.")
+    }
+  }
+
+  func run() async throws {
+    try await CommandOutput.print { output throws in try self.run(at: SystemClock().wallMilliseconds(), into: &output) }
+  }
+
+  /// The command at a time, in milliseconds since 1970, printing into `output`.
+  func run(at now: Int64, into output: inout OutputBuffer) throws {
+    let layout = self.layout.flatMap { name in SnowflakeLayout.presets[name].map { (name: name, layout: $0) } }
+    // A layout says that it is a Snowflake id.
+    let kind = layout == nil ? self.kind.flatMap { IDKind(rawValue: $0) } : .snowflake
+    let decoded: DecodedID
+    do throws(IDError) {
+      decoded = try IDDecoder(layout: layout, kind: kind, now: now).decode(self.id)
+    } catch {
+      throw CommandFailure(error.message)
+    }
+    let report = DecodeReport(decoded)
+    for line in self.json ? [report.json] : report.lines { try output.line(line) }
+  }
+}

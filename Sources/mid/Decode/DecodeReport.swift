@@ -1,0 +1,63 @@
+import MidCore
+
+/// What is known of an id, as lines for people and as JSON.
+struct DecodeReport {
+  private let decoded: DecodedID
+
+  init(_ decoded: DecodedID) { self.decoded = decoded }
+
+  /// The first reading in full, the others in a line each, and what is not known.
+  var lines: [String] {
+    var lines: [String] = []
+    guard let first = self.decoded.readings.first else { return [] }
+    let members = Self.members(of: first)
+    let width = members.map(\.name.count).max() ?? 0
+    for (name, value, _) in members {
+      lines.append("\(name):" + String(repeating: " ", count: width - name.count + 1) + value)
+    }
+    if let ambiguity = self.decoded.ambiguity { lines += ["", "Not certain: \(ambiguity)."] }
+    for reading in self.decoded.readings.dropFirst() {
+      let parts = Self.members(of: reading).dropFirst().filter { $0.name != "canonical" }
+      lines.append("  or \(reading.kind): " + parts.map { "\($0.name) \($0.value)" }.joined(separator: ", "))
+    }
+    return lines
+  }
+
+  /// An object on one line.
+  var json: String {
+    let readings = self.decoded.readings.map { reading in
+      "{"
+        + Self.members(of: reading).map { member in
+          "\"\(member.name)\": " + (member.isSmallNumber ? member.value : JSONText.string(member.value))
+        }.joined(separator: ", ") + "}"
+    }
+    return JSONText.object([
+      "readings": "[" + readings.joined(separator: ", ") + "]", "ambiguity": JSONText.string(self.decoded.ambiguity),
+    ])
+  }
+
+  /// What a reading has, by the names that JSON and people get.
+  private static func members(of reading: IDReading) -> [(name: String, value: String, isSmallNumber: Bool)] {
+    var members: [(name: String, value: String, isSmallNumber: Bool)] = [
+      ("kind", reading.kind.rawValue, false), ("canonical", reading.canonical, false),
+    ]
+    func add(_ name: String, _ value: String?, isSmallNumber: Bool = false) {
+      if let value { members.append((name, value, isSmallNumber)) }
+    }
+    add("digits", reading.base?.rawValue)
+    add("layout", reading.layout)
+    add("variant", reading.variant?.rawValue)
+    add("version", reading.version.map(String.init), isSmallNumber: true)
+    add("time", reading.time?.description)
+    add("unix_ms", reading.time.map { String($0.milliseconds) })
+    if let worker = reading.worker {
+      add("worker", String(worker.number), isSmallNumber: true)
+      add("datacenter", String(worker.datacenter), isSmallNumber: true)
+      add("machine", String(worker.machine), isSmallNumber: true)
+    }
+    add(reading.kind == .objectid ? "counter" : "sequence", reading.sequence.map(String.init), isSmallNumber: true)
+    add(reading.kind == .objectid ? "process" : "node", reading.maker)
+    add("note", reading.note)
+    return members
+  }
+}

@@ -1,0 +1,183 @@
+import MidTestKit
+import Testing
+
+@testable import MidCore
+
+@Suite("Decoding an id")
+struct IDDecoderTests {
+  // 2026-01-02T00:00:00Z.
+  private let now: Int64 = 1_767_312_000_000
+  private let leafID = "1169786042799259000"
+
+  private func decode(_ text: String, kind: IDKind? = nil) throws -> DecodedID {
+    try IDDecoder(kind: kind, now: self.now).decode(text)
+  }
+
+  @Test("by a layout says time, worker and sequence, without a doubt")
+  func snowflake() throws {
+    let decoder = IDDecoder(layout: ("leaf", .leaf), kind: .snowflake, now: self.now)
+    let decoded = try decoder.decode(self.leafID)
+    let reading = try #require(decoded.readings.first)
+    #expect(decoded.readings.count == 1)
+    #expect(decoded.ambiguity == nil)
+    #expect(reading.layout == "leaf" && reading.base == .decimal)
+    #expect(reading.time?.description == "2019-09-06T01:35:00.834Z")
+    #expect(reading.time?.milliseconds == 1_567_733_700_834)
+    #expect(reading.worker?.number == 39)
+    #expect(reading.sequence == 3448)
+    let javascript = IDDecoder(layout: ("javascript", .javascript), now: self.now)
+    #expect(throws: IDError.self) { try javascript.decode(self.leafID) }
+  }
+
+  @Test("without a layout reads a number by each preset, and says that it can't be sure")
+  func layouts() throws {
+    let decoded = try self.decode(self.leafID)
+    // By the default layout the id is of 2029; Sonyflake's ticks are ten times as long.
+    let first = try #require(decoded.readings.first)
+    #expect(first.layout == "twitter")
+    #expect(decoded.readings.map(\.layout) == ["twitter", nil, "original", "sonyflake"])
+    #expect(decoded.readings[2].note == "that time has not come yet: hardly one of its ids")
+    #expect(decoded.ambiguity == "the layout is not in the id: twitter is the one preset by which its time has been")
+    let both = try self.decode("550000000000000000")
+    #expect(both.readings.filter { $0.kind == .snowflake && $0.note == nil }.count > 1)
+    #expect(both.ambiguity?.hasPrefix("the layout is not in the id: by original, twitter") == true)
+  }
+
+  @Test("takes a small number for a plain one")
+  func plain() throws {
+    let decoded = try self.decode("42")
+    #expect(decoded.readings.first?.kind == .number)
+    #expect(decoded.readings.first?.canonical == "42")
+    #expect(decoded.readings.dropFirst().allSatisfy { $0.note != nil })
+    #expect(decoded.ambiguity == nil)
+    #expect(try self.decode("0042").readings.first?.canonical == "42")
+    #expect(try self.decode("42", kind: .snowflake).ambiguity?.contains("none of the presets") == true)
+  }
+
+  @Test("finds the number in other digits")
+  func bases() throws {
+    for (text, base) in [("0x103BEA3548427D78", TextBase.hex), ("103bea3548427d78", .hex)] {
+      let reading = try #require(try self.decode(text).readings.first)
+      #expect(reading.canonical == self.leafID)
+      #expect(reading.base == base)
+    }
+    let form = try TextForm(.base62, padding: .full)
+    let text = try form.text(of: #require(UInt128(self.leafID)), at: 0)
+    let decoded = try self.decode(text)
+    #expect(decoded.readings.allSatisfy { $0.base == .base62 && $0.canonical == self.leafID })
+    // 13 digits may be of two bases.
+    let twice = try self.decode("0ZZZZZZZZZZZZ")
+    #expect(Set(twice.readings.compactMap(\.base)) == [.base36, .crockford])
+    #expect(twice.readings.first?.kind == .snowflake && twice.readings.first?.base == .crockford)
+    #expect(twice.readings.last?.note != nil)
+    #expect(twice.ambiguity?.hasSuffix("the digits may be of crockford or base36") == true)
+  }
+
+  @Test("of a UUID says version, time, node and what they are worth")
+  func uuids() throws {
+    let one = try #require(try self.decode("c232ab00-9414-11ec-b3c8-9f6bdeced846").readings.first)
+    #expect(one.kind == .uuid && one.version == 1 && one.variant == .rfc9562)
+    #expect(one.time?.description == "2022-02-22T19:22:22.000Z")
+    #expect(one.sequence == 0x33C8)
+    #expect(one.maker == "9f6bdeced846")
+    #expect(one.note == "the node is random")
+    let seven = try self.decode("017F22E2-79B0-7CC3-98C4-DC0C0C07398F")
+    #expect(seven.readings.map(\.canonical) == ["017f22e2-79b0-7cc3-98c4-dc0c0c07398f"])
+    #expect(seven.readings.first?.time?.description == "2022-02-22T19:22:22.000Z")
+    #expect(seven.ambiguity == nil)
+    for (version, word) in [
+      (1, "network card"), (2, "seven minutes"), (3, "MD5"), (4, "random"), (5, "SHA-1"), (6, "network card"),
+      (8, "own"), (9, "no such version"), (0, "no such version"),
+    ] {
+      let text = "00000001-0000-\(version)000-8000-000000000000"
+      let reading = try #require(try self.decode(text).readings.first)
+      #expect(reading.version == version)
+      #expect(reading.note?.contains(word) == true, "\(text)")
+    }
+    let later = try UUIDValue.version1(time: 12_345_678, clockSequence: 0, node: 0)
+    #expect(try self.decode(later.description).readings.first?.time?.description == "1970-01-01T00:00:01.2345678Z")
+    let early = try UUIDValue.version1(time: -1, clockSequence: 0, node: 0)
+    #expect(try self.decode(early.description).readings.first?.time?.description == "1969-12-31T23:59:59.9999999Z")
+    #expect(try self.decode("00000000-0000-0000-0000-000000000000").readings.first?.note?.contains("none") == true)
+    #expect(try self.decode("{ffffffff-ffff-ffff-ffff-ffffffffffff}").ambiguity == nil)
+    #expect(try self.decode("urn:uuid:00000000-0000-1000-c000-000000000000").ambiguity?.contains("variants") == true)
+    #expect(try self.decode("017f22e279b07cc398c4dc0c0c07398f").readings.first?.version == 7)
+  }
+
+  @Test("of a ULID says its time, of an ObjectId its time, process and counter, in both its forms")
+  func others() throws {
+    let ulid = try self.decode("01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    #expect(ulid.readings.first?.kind == .ulid)
+    #expect(ulid.readings.first?.time?.description == "2016-07-30T23:54:10.259Z")
+    #expect(ulid.ambiguity == nil)
+    let object = try self.decode("507f191e810c19729de860ea")
+    let reading = try #require(object.readings.first)
+    #expect(reading.kind == .objectid)
+    #expect(reading.time?.description == "2012-10-17T20:46:22.000Z")
+    #expect(reading.maker == "810c19729d" && reading.sequence == 0xe8_60ea)
+    #expect(reading.note == "of the form before 2018: machine 8457241, process 29341")
+    #expect(object.ambiguity?.contains("before 2018") == true)
+  }
+
+  @Test(
+    "says what is wrong",
+    arguments: [
+      ("", "the text is empty"), ("-5", "an id is never negative"),
+      ("9223372036854775808", "the number is past 63 bits"),
+      ("0x", "2 characters that are not all decimal digits"), ("0xg", "character 3 is 'g', no hex digit"),
+      ("hello", "5 characters that are not all decimal digits are no id that is known: numbers have 11 (base 62), 13"),
+      ("zzzzzzzzzzz", "the number is past 63 bits"), ("01ARZ3NDEKTSV4RRFFQ69G5FAI", "character 26 is 'I'"),
+      ("{x}", "this one has 1 characters"), ("507f191e810c19729de860eg", "character 24 is 'g'"),
+    ])
+  func refusals(text: String, reason: String) {
+    let error = #expect(throws: IDError.self) { try self.decode(text) }
+    #expect(error?.code == .invalidArgument)
+    #expect(error?.message.contains(reason) == true, "\(error?.message ?? "")")
+  }
+
+  @Test("as a kind that it is not says which it may be")
+  func kinds() throws {
+    #expect(throws: IDError(.invalidArgument, "the text is no uuid, but may be: number, snowflake")) {
+      try self.decode("42", kind: .uuid)
+    }
+    #expect(try self.decode("550000000000000000", kind: .number).readings.count == 1)
+  }
+
+  @Test("never traps, and what it read says the same when it is decoded again")
+  func fuzzed() throws {
+    var texts = FuzzedTexts("decoder")
+    var read = 0
+    let decoder = IDDecoder(now: self.now)
+    let base62 = try TextForm(.base62, padding: .full)
+    let crockford = try TextForm(.crockford, padding: .full)
+    for index in 0..<FuzzedTexts.count {
+      let number = texts.number(bits: 128)
+      let valid: String
+      switch index % 6 {
+      case 0: valid = UUIDValue(bits: number).description
+      case 1: valid = ULID(bits: number).description
+      case 2: valid = String(UUIDValue(bits: number).description.filter { $0 != "-" }.prefix(24))
+      case 3: valid = try base62.text(of: number >> 65, at: 0)
+      case 4: valid = try crockford.text(of: number >> 65, at: 0)
+      default: valid = String(number >> 65)
+      }
+      let text = texts.text(from: valid)
+      let decoded: DecodedID
+      do { decoded = try decoder.decode(text) } catch {
+        if error.message.isEmpty { Issue.record("no reason for \(text)") }
+        continue
+      }
+      read += 1
+      guard let first = decoded.readings.first else {
+        Issue.record("nothing for \(text)")
+        continue
+      }
+      let again = try decoder.decode(first.canonical)
+      if !again.readings.contains(where: { $0.kind == first.kind && $0.time == first.time && $0.layout == first.layout }
+      ) {
+        Issue.record("\(text) became \(first.canonical)")
+      }
+    }
+    #expect(read > FuzzedTexts.count / 10)
+  }
+}

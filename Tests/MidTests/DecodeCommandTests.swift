@@ -1,0 +1,82 @@
+import ArgumentParser
+import Foundation
+import Testing
+
+@testable import mid
+
+@Suite("mid decode")
+struct DecodeCommandTests {
+  // 2026-01-02T00:00:00Z.
+  private let now: Int64 = 1_767_312_000_000
+
+  private func decode(_ arguments: String...) async throws -> (text: String, error: (any Error)?) {
+    let command = try DecodeCommand.parse(arguments)
+    return try await captured { try command.run(at: self.now, into: &$0) }
+  }
+
+  @Test func `by a layout it prints what the id says, a line each`() async throws {
+    let result = try await self.decode("1169786042799259000", "--layout", "leaf")
+    #expect(
+      result.text == """
+        kind:       snowflake
+        canonical:  1169786042799259000
+        digits:     decimal
+        layout:     leaf
+        time:       2019-09-06T01:35:00.834Z
+        unix_ms:    1567733700834
+        worker:     39
+        datacenter: 1
+        machine:    7
+        sequence:   3448
+
+        """)
+    #expect(result.error == nil)
+  }
+
+  @Test func `without a layout it says what else it may be, and why`() async throws {
+    let lines = try await self.decode("1169786042799259000").text.split(separator: "\n")
+    #expect(lines.contains("layout:     twitter"))
+    #expect(
+      lines.contains("Not certain: the layout is not in the id: twitter is the one preset by which its time has been."))
+    #expect(lines.contains("  or number: digits decimal"))
+    #expect(lines.contains { $0.hasPrefix("  or snowflake: digits decimal, layout original, time 2029-") })
+  }
+
+  @Test func `JSON has the same, large numbers as strings`() async throws {
+    let text = try await self.decode("1169786042799259000", "--json").text
+    let object = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+    let readings = try #require(object["readings"] as? [[String: Any]])
+    #expect(readings[0]["kind"] as? String == "snowflake")
+    #expect(readings[0]["canonical"] as? String == "1169786042799259000")
+    #expect(readings[0]["unix_ms"] as? String == "1567733700834")
+    #expect(readings[0]["worker"] as? Int == 39)
+    #expect(readings[1]["kind"] as? String == "number")
+    #expect(object["ambiguity"] as? String != nil)
+    let uuid = try await self.decode("c232ab00-9414-11ec-b3c8-9f6bdeced846", "--json").text
+    #expect(
+      uuid == """
+        {"readings": [{"kind": "uuid", "canonical": "c232ab00-9414-11ec-b3c8-9f6bdeced846", "variant": "rfc9562", \
+        "version": 1, "time": "2022-02-22T19:22:22.000Z", "unix_ms": "1645557742000", "sequence": 13256, \
+        "node": "9f6bdeced846", "note": "the node is random"}], "ambiguity": null}
+
+        """)
+  }
+
+  @Test func `what is no id is told in one line`() async throws {
+    let result = try await self.decode("hello")
+    #expect(result.text == "")
+    #expect("\(try #require(result.error))".hasPrefix("5 characters that are not all decimal digits are no id"))
+    #expect(try await self.decode("507f191e810c19729de860ea", "--kind", "objectid").error == nil)
+    #expect(try await self.decode("42", "--kind", "ulid").error is CommandFailure)
+    #expect(try await self.decode("--layout", "javascript", "1169786042799259000").error is CommandFailure)
+    #expect(try await self.decode("--", "-5").error is CommandFailure)
+  }
+
+  @Test(arguments: [
+    ["1", "--layout", "nope"], ["1", "--kind", "nope"], ["1", "--layout", "leaf", "--kind", "uuid"], [], ["1", "2"],
+  ])
+  func `a wrong command line is refused`(arguments: [String]) {
+    let error = #expect(throws: (any Error).self) { try DecodeCommand.parse(arguments) }
+    #expect(error.map { DecodeCommand.exitCode(for: $0).rawValue } == 64)
+  }
+}
