@@ -57,6 +57,10 @@ let package = Package(
     // adjtimex, which Swift's own module of the C library leaves out.
     .systemLibrary(name: "CClock"),
     .systemLibrary(name: "CMemory"),
+    // Opaque ids: AES by the system's OpenSSL, which MariaDB's client library has brought along already.
+    .systemLibrary(
+      name: "CCipher", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"]), .brew(["openssl@3"])]),
+    .target(name: "MidOpaque", dependencies: ["CCipher", "MidCore"], swiftSettings: strict),
     // The server, which takes its stores by protocol.
     .target(
       name: "MidServer",
@@ -120,6 +124,7 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
+    .testTarget(name: "MidOpaqueTests", dependencies: ["MidOpaque", "MidTestKit"], swiftSettings: strict),
     .testTarget(name: "MidSQLiteTests", dependencies: ["MidSQLite", "MidTestKit"], swiftSettings: strict),
     .testTarget(name: "MidMySQLTests", dependencies: ["MidMySQL", "MidTestKit"], swiftSettings: strict),
     .testTarget(

@@ -1,0 +1,132 @@
+import Foundation
+import MidCore
+import MidOpaque
+import MidTestKit
+import Testing
+
+@Suite("Opaque ids")
+struct OpaqueIDsTests {
+  private func ids(
+    _ tag: String = "orders", bits: Int = 63, slotBits: Int = 0, keys: [Int] = [0], current: Int = 0
+  ) throws -> OpaqueIDs<AES> {
+    var ciphers: [Int: AES] = [:]
+    for key in keys { ciphers[key] = try AES(key: [UInt8](repeating: UInt8(key + 1), count: 32)) }
+    return try OpaqueIDs(tag: Tag(tag), bits: bits, slotBits: slotBits, keys: ciphers, currentSlot: current)
+  }
+
+  /// 100,000 ids, 10,000,000 where `MID_TEST_LONG` is set.
+  private static let count = ProcessInfo.processInfo.environment["MID_TEST_LONG"] == nil ? 100_000 : 10_000_000
+
+  @Test("of a running tag are distinct, positive, open to the original, and look like chance", arguments: [63, 53])
+  func running(bits: Int) throws {
+    let ids = try self.ids(bits: bits)
+    var numbers: [Int64] = []
+    numbers.reserveCapacity(Self.count)
+    var leading = [Int](repeating: 0, count: 64)
+    var trailing = [Int](repeating: 0, count: 10)
+    var (sumOfProducts, sumOfSquares) = (0.0, 0.0)
+    var last = 0.0
+    let middle = Double(Int64(1) << Int64(bits - 1))
+    for id in 1...Int64(Self.count) {
+      let number = try ids.seal(id)
+      if number < 1 || number >> Int64(bits - 1) > 1 { Issue.record("\(number)") }
+      if try ids.open(number) != (id, 0) { Issue.record("\(id) became \(number)") }
+      numbers.append(number)
+      leading[Int(number >> Int64(bits - 6))] += 1
+      trailing[Int(number % 10)] += 1
+      let place = (Double(number) - middle) / middle
+      sumOfProducts += place * last
+      sumOfSquares += place * place
+      last = place
+    }
+    numbers.sort()
+    #expect(zip(numbers, numbers.dropFirst()).allSatisfy { $0 < $1 })
+    // Chi-squared, degrees of freedom 63 and 9; 1 in 10,000 is past 113 and past 34. The key is fixed, so is the outcome.
+    let (first, final) = (Self.chiSquared(leading), Self.chiSquared(trailing))
+    // The correlation of neighbours has a standard deviation of 1 / √n.
+    let correlation = sumOfProducts / sumOfSquares * Double(Self.count).squareRoot()
+    print(
+      "\(Self.count) opaque ids of \(bits) bits: chi-squared of the first 6 bits \(first) (63 degrees of freedom), "
+        + "of the last digit \(final) (9), neighbours' correlation \(correlation) standard deviations")
+    #expect(first < 113)
+    #expect(final < 34)
+    #expect(abs(correlation) < 4)
+  }
+
+  private static func chiSquared(_ counts: [Int]) -> Double {
+    let expected = Double(counts.reduce(0, +)) / Double(counts.count)
+    return counts.reduce(0) { $0 + (Double($1) - expected) * (Double($1) - expected) / expected }
+  }
+
+  @Test("of tags, widths and keys that differ have nothing to do with each other")
+  func independent() throws {
+    let all = try [
+      self.ids(), self.ids("order"), self.ids("orders", slotBits: 1), self.ids(slotBits: 1, keys: [1], current: 1),
+    ]
+    #expect(Set(try all.map { try $0.seal(1) & 0xFFFF_FFFF }).count == all.count)
+  }
+
+  @Test("are made with the current key and opened with the key of their slot")
+  func rotation() throws {
+    let old = try self.ids(slotBits: 2, keys: [0], current: 0)
+    let new = try self.ids(slotBits: 2, keys: [0, 3], current: 3)
+    for id in [1, 2, 1000, old.largestID] as [Int64] {
+      let (before, after) = (try old.seal(id), try new.seal(id))
+      #expect(before >> 61 == 0 && after >> 61 == 3)
+      #expect(try new.open(before) == (id, 0))
+      #expect(try new.open(after) == (id, 3))
+      #expect(throws: IDError(.invalidArgument, "\(after) was made with the key of slot 3, which is not here")) {
+        try old.open(after)
+      }
+    }
+    #expect(old.largestID == 1 << 61 - 1)
+  }
+
+  @Test("are refused where there is none")
+  func refusals() throws {
+    let ids = try self.ids(bits: 53, slotBits: 1)
+    for id in [0, -1] as [Int64] {
+      #expect(throws: IDError(.invalidArgument, "only ids above 0 have an opaque number, not \(id)")) {
+        try ids.seal(id)
+      }
+    }
+    let error = #expect(throws: IDError.self) { try ids.seal(1 << 52) }
+    #expect(error?.code == .exhausted)
+    for number in [0, -1, 1 << 53, 1 << 52] as [Int64] {
+      #expect(throws: IDError.self, "\(number)") { try ids.open(number) }
+    }
+    #expect(throws: IDError.self) { try self.ids(bits: 64) }
+    #expect(throws: IDError.self) { try self.ids(slotBits: 5) }
+    #expect(throws: IDError(.invalidArgument, "a key's slot is 0 to 0, not 1")) { try self.ids(keys: [0, 1]) }
+    #expect(throws: IDError.self) { try self.ids(slotBits: 1, current: 1) }
+  }
+
+  @Test("never have the number 0, which the id that it belongs to gives up")
+  func walksPastZero() throws {
+    // With the key, FF1 backwards from 0 tells whose number 0 would be.
+    let ids = try self.ids()
+    let plain = try FF1(
+      AES(key: [UInt8](repeating: 1, count: 32)), radix: 2, length: 63,
+      tweak: Array("mid-opaque-1".utf8) + [63, 0] + Array("orders".utf8))
+    let unlucky = Int64(try plain.decrypt(0))
+    #expect(unlucky > 0)
+    let number = try ids.seal(unlucky)
+    #expect(number == Int64(try plain.encrypt(0)))
+    #expect(try ids.open(number).id == unlucky)
+  }
+
+  @Test("opened from any number seal to the same number, or are refused")
+  func fuzzed() throws {
+    var random = SplitMix64(seed: SplitMix64.freshSeed(for: "opaque numbers"))
+    let ids = try self.ids(bits: 53, slotBits: 2, keys: [2], current: 2)
+    var opened = 0
+    for _ in 0..<Self.count / 10 {
+      let number = Int64(bitPattern: random.next() >> UInt64(random.below(24)))
+      let id: Int64
+      do { id = try ids.open(number).id } catch { continue }
+      opened += 1
+      if try ids.seal(id) != number { Issue.record("\(number)") }
+    }
+    #expect(opened > Self.count / 1000)
+  }
+}
