@@ -18,11 +18,20 @@ struct NextCommandTests {
         return CannedStep.reply(IDResponse(id: try IDRequest(decoding: message).mode == "segment" ? 1 : .max).encoded())
       case "/mid.v1.IDService/GenerateID":
         let call = try GenerateIDRequest(decoding: message)
+        if call.mode == "ulid" {
+          return CannedStep.reply(GenerateIDResponse(text: "01ARZ3NDEKTSV4RRFFQ69G5FAV").encoded())
+        }
+        if call.mode == "uuid4" { return CannedStep.reply(GenerateIDResponse(id: 5).encoded()) }
         return call.tag == "nope"
           ? CannedStep.failure("5", "there is no tag nope")
           : CannedStep.reply(GenerateIDResponse(id: call.mode == "segment" ? 42 : 43).encoded())
       case "/mid.v1.IDService/GenerateBatch":
         let call = try GenerateBatchRequest(decoding: message)
+        if call.mode == "uuid7" {
+          return CannedStep.reply(
+            GenerateBatchResponse(texts: [String](repeating: "t", count: Int(min(call.count, 10_000)))).encoded())
+        }
+        if call.mode == "ulid" { return CannedStep.reply(GenerateBatchResponse(texts: ["t"]).encoded()) }
         if call.tag == "short" { return CannedStep.reply(GenerateBatchResponse().encoded()) }
         if call.tag == "wide" {
           let range = IDRangeMessage(start: .max, stride: 1, count: call.count)
@@ -53,6 +62,18 @@ struct NextCommandTests {
     let result = try await self.next()
     #expect(result.text == "Snowflake ID: 9223372036854775807\nSegment ID: 1\n")
     #expect(result.error == nil)
+  }
+
+  @Test func `with a mode of texts it prints these`() async throws {
+    #expect(try await self.next("--mode", "ulid").text == "01ARZ3NDEKTSV4RRFFQ69G5FAV\n")
+    let many = try await self.next("--mode", "uuid7", "-n", "25000")
+    #expect(many.text.split(separator: "\n").count == 25_000)
+    #expect(many.requests.count == 3)
+    #expect(many.error == nil)
+    #expect("\(try #require(try await self.next("--mode", "uuid4").error))".contains("without a text"))
+    #expect("\(try #require(try await self.next("--mode", "ulid", "-n", "2").error))".contains("1 ids instead of 2"))
+    #expect(throws: (any Error).self) { try NextCommand.parse(["--mode", "ulid", "--tag", "orders"]) }
+    #expect(throws: (any Error).self) { try NextCommand.parse(["--mode", "uuid2"]) }
   }
 
   @Test func `with a mode it prints a bare id`() async throws {

@@ -16,6 +16,8 @@ package final class IDMethods: Sendable {
     func issued(segment count: Int64)
     /// Notes `count` ids of a mode.
     func issued(ticket count: Int64)
+    /// Notes `count` ids of a mode.
+    func issued(_ mode: TextMode, count: Int64)
   }
 
   /// What bounds a call's wait.
@@ -35,12 +37,15 @@ package final class IDMethods: Sendable {
     }
   }
 
-  /// The allowed modes, as error messages name them.
+  /// The modes whose ids are numbers, as error messages name them.
   static let modes = "snowflake, segment, ticket"
+  /// All modes, as error messages name them.
+  static let allModes = ([IDMethods.modes] + TextMode.allCases.map(\.rawValue)).joined(separator: ", ")
 
   let snowflake: SnowflakeNode
   let segments: SegmentDirectory
   let tickets: TicketDirectory
+  let texts: TextIDs
   let limits: Limits
   let meter: any Meter
   let clockQueue: ClockQueue
@@ -48,12 +53,14 @@ package final class IDMethods: Sendable {
 
   /// Creates the methods.
   package init(
-    snowflake: SnowflakeNode, segments: SegmentDirectory, tickets: TicketDirectory, limits: Limits, meter: any Meter
+    snowflake: SnowflakeNode, segments: SegmentDirectory, tickets: TicketDirectory, texts: TextIDs, limits: Limits,
+    meter: any Meter
   ) {
     self.snowflake = snowflake
     self.clockQueue = ClockQueue(snowflake: snowflake, maximumWaiters: limits.maximumWaiters)
     self.segments = segments
     self.tickets = tickets
+    self.texts = texts
     self.limits = limits
     self.meter = meter
   }
@@ -107,7 +114,7 @@ package final class IDMethods: Sendable {
       }
       return self.singleOfTag(call, fields, &response)
     case .ticket: return self.ticket(call, fields, count: nil)
-    case .other: return Self.unknownMode(fields)
+    case .other: return self.text(fields, kind: kind, &response)
     }
   }
 
@@ -139,7 +146,7 @@ package final class IDMethods: Sendable {
     } catch {
       return Self.unreadable(error)
     }
-    guard fields.mode != .other else { return Self.unknownMode(fields) }
+    guard fields.mode != .other else { return self.textBatch(fields, &response) }
     let count = Int64(fields.count)
     guard (1...self.limits.maximumBatch).contains(count) else {
       return .failure(
@@ -203,10 +210,10 @@ package final class IDMethods: Sendable {
   }
 
   @inline(never)
-  private static func unknownMode(_ fields: RequestFields) -> RPCOutcome {
+  static func unknownMode(_ fields: RequestFields, kind: RequestFields.Kind) -> RPCOutcome {
     let text = fields.modeText
     let what = text.isEmpty ? "no mode is given" : "unknown mode '\(text)'"
-    return .failure(RPCStatus(.invalidArgument, "\(what); allowed: \(Self.modes)"))
+    return .failure(RPCStatus(.invalidArgument, "\(what); allowed: \(kind == .id ? Self.modes : Self.allModes)"))
   }
 
   @inline(never)

@@ -217,6 +217,7 @@ package struct MidServer {
     let settings = self.configuration.grpc
     let ids = IDMethods(
       snowflake: keeper.snowflake, segments: segments.directory, tickets: tickets.directory,
+      texts: TextIDs(clock: self.clock, random: SystemRandom()),
       limits: IDMethods.Limits(
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),

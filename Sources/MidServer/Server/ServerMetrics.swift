@@ -18,6 +18,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   private let snowflakeIDs: PrometheusCounter
   private let segmentIDs: PrometheusCounter
   private let ticketIDs: PrometheusCounter
+  private let textIDs: [TextMode: PrometheusCounter]
   private let queries: PrometheusHistogram
 
   /// Creates the metrics of a server with methods of these paths, in the server's order.
@@ -30,6 +31,9 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
     self.snowflakeIDs = registry.counter(MetricCatalogue.idGenerate, "snowflake")
     self.segmentIDs = registry.counter(MetricCatalogue.idGenerate, "segment")
     self.ticketIDs = registry.counter(MetricCatalogue.idGenerate, "ticket")
+    self.textIDs = TextMode.allCases.reduce(into: [:]) {
+      $0[$1] = registry.counter(MetricCatalogue.idGenerate, $1.rawValue)
+    }
     self.queries = registry.histogram(MetricCatalogue.queryDuration)
   }
 
@@ -63,6 +67,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   package func issued(snowflake count: Int64) { self.snowflakeIDs.add(count) }
   package func issued(segment count: Int64) { self.segmentIDs.add(count) }
   package func issued(ticket count: Int64) { self.ticketIDs.add(count) }
+  package func issued(_ mode: TextMode, count: Int64) { self.textIDs[mode]?.add(count) }
 
   /// Notes a load of a segment.
   package func loaded(tag: Tag, duration: Duration, error: IDError?) {

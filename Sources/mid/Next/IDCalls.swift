@@ -6,6 +6,8 @@ import MidServer
 struct IDCalls: Sendable {
   /// The most ids one batch call asks for, as the service's contract has it.
   static let maximumBatch = 1_000_000
+  /// The same for ids that are texts.
+  static let maximumTextBatch = 10_000
 
   let client: RPCClient
   /// How long each call may take.
@@ -21,6 +23,28 @@ struct IDCalls: Sendable {
   func generateID(_ mode: ModeArgument, tag: String) async throws(RPCStatus) -> Int64 {
     let request = GenerateIDRequest(mode: mode.rawValue, tag: tag)
     return try await self.call("/mid.v1.IDService/GenerateID", request, GenerateIDResponse.self).id
+  }
+
+  /// One id that is a text, by `mid.v1.IDService/GenerateID`.
+  ///
+  /// - Throws: The server's status, and `INTERNAL` where its answer has no text.
+  func generateText(_ mode: TextMode) async throws(RPCStatus) -> String {
+    let request = GenerateIDRequest(mode: mode.rawValue)
+    let text = try await self.call("/mid.v1.IDService/GenerateID", request, GenerateIDResponse.self).text
+    guard !text.isEmpty else { throw RPCStatus(.internalError, "the server answered without a text") }
+    return text
+  }
+
+  /// Exactly `count` ids that are texts, 1 to 10,000, by `mid.v1.IDService/GenerateBatch`.
+  ///
+  /// - Throws: The server's status, and `INTERNAL` where its answer has another number of texts.
+  func generateTexts(_ mode: TextMode, count: Int) async throws(RPCStatus) -> [String] {
+    let request = GenerateBatchRequest(mode: mode.rawValue, count: UInt32(count))
+    let texts = try await self.call("/mid.v1.IDService/GenerateBatch", request, GenerateBatchResponse.self).texts
+    guard texts.count == count else {
+      throw RPCStatus(.internalError, "the server answered with \(texts.count) ids instead of \(count)")
+    }
+    return texts
   }
 
   /// Exactly `count` ids, 1 to ``maximumBatch``, by `mid.v1.IDService/GenerateBatch`.

@@ -3,11 +3,37 @@ import MidCore
 import MidRPC
 import MidServer
 
-/// A kind of ids that `mid next` can ask for.
+/// A kind of ids that are numbers, as the command line names it.
 enum ModeArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
   case snowflake
   case segment
   case ticket
+}
+
+/// A kind of ids that `mid next` can ask for: numbers, or texts.
+enum NextMode: ExpressibleByArgument, CaseIterable, Equatable, Sendable {
+  case number(ModeArgument)
+  case text(TextMode)
+
+  static let allCases = ModeArgument.allCases.map { NextMode.number($0) } + TextMode.allCases.map { NextMode.text($0) }
+
+  init?(argument: String) {
+    if let mode = ModeArgument(rawValue: argument) {
+      self = .number(mode)
+    } else if let mode = TextMode(rawValue: argument) {
+      self = .text(mode)
+    } else {
+      return nil
+    }
+  }
+
+  static var allValueStrings: [String] { ModeArgument.allCases.map(\.rawValue) + TextMode.allCases.map(\.rawValue) }
+  var defaultValueDescription: String {
+    switch self {
+    case .number(let mode): mode.rawValue
+    case .text(let mode): mode.rawValue
+    }
+  }
 }
 
 /// `mid next`: ids from a server, for people and scripts.
@@ -28,6 +54,7 @@ struct NextCommand: AsyncParsableCommand {
         mid next --mode snowflake
         mid next --tag orders                    (segments and tickets have tags)
         mid next --mode ticket
+        mid next --mode uuid7 -n 3               (also uuid1, uuid4, uuid6, objectid, ulid)
         mid next --tag orders -n 1000000 > ids   (in batches of 1,000,000)
 
       From a server with TLS, and one that wants a certificate of its clients too:
@@ -42,7 +69,7 @@ struct NextCommand: AsyncParsableCommand {
   @OptionGroup var client: ClientOptions
 
   @Option(help: "The kind of ids.")
-  var mode: ModeArgument?
+  var mode: NextMode?
 
   @Option(help: "The business's own space of segment ids. Implies --mode segment. Default: default.")
   var tag: String?
@@ -55,8 +82,11 @@ struct NextCommand: AsyncParsableCommand {
 
   func validate() throws {
     if let tag = self.tag {
-      guard self.mode != .snowflake else {
+      guard self.mode != .number(.snowflake) else {
         throw ValidationError("Snowflake ids have no tags: leave --tag out, or use --mode segment.")
+      }
+      if case .text(let mode) = self.mode {
+        throw ValidationError("Ids of mode \(mode) have no tags: leave --tag out, or use --mode segment.")
       }
       do { _ = try Tag(tag) } catch { throw ValidationError("--tag: \(error.message).") }
     }
@@ -96,26 +126,42 @@ struct NextCommand: AsyncParsableCommand {
 
   private func ask(_ calls: IDCalls, _ output: inout OutputBuffer) async -> Result<Void, any Error> {
     do {
-      guard let mode = self.mode ?? (self.tag == nil ? nil : .segment) else {
+      guard let mode = self.mode ?? (self.tag == nil ? nil : .number(.segment)) else {
         try output.line("Snowflake ID: \(try await calls.makeID(.snowflake))")
         try output.line("Segment ID: \(try await calls.makeID(.segment))")
         return .success(())
       }
-      var left = self.count ?? 1
-      guard left > 1 else {
-        try output.line(try await calls.generateID(mode, tag: self.tag ?? ""))
-        return .success(())
-      }
-      while left > 0 {
-        let chunk = min(left, IDCalls.maximumBatch)
-        for range in try await calls.generateBatch(mode, tag: self.tag ?? "", count: chunk) {
-          for index in 0..<range.count { try output.line(range.start + index * range.stride) }
-        }
-        left -= chunk
+      switch mode {
+      case .number(let mode): try await self.numbers(mode, calls, &output)
+      case .text(let mode): try await self.texts(mode, calls, &output)
       }
       return .success(())
     } catch {
       return .failure(error)
+    }
+  }
+
+  private func numbers(_ mode: ModeArgument, _ calls: IDCalls, _ output: inout OutputBuffer) async throws {
+    var left = self.count ?? 1
+    guard left > 1 else {
+      return try output.line(try await calls.generateID(mode, tag: self.tag ?? ""))
+    }
+    while left > 0 {
+      let chunk = min(left, IDCalls.maximumBatch)
+      for range in try await calls.generateBatch(mode, tag: self.tag ?? "", count: chunk) {
+        for index in 0..<range.count { try output.line(range.start + index * range.stride) }
+      }
+      left -= chunk
+    }
+  }
+
+  private func texts(_ mode: TextMode, _ calls: IDCalls, _ output: inout OutputBuffer) async throws {
+    var left = self.count ?? 1
+    guard left > 1 else { return try output.line(TerminalText.plain(try await calls.generateText(mode))) }
+    while left > 0 {
+      let chunk = min(left, IDCalls.maximumTextBatch)
+      for text in try await calls.generateTexts(mode, count: chunk) { try output.line(TerminalText.plain(text)) }
+      left -= chunk
     }
   }
 

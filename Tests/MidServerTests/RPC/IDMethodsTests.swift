@@ -63,7 +63,7 @@ struct IDMethodsTests {
     }
   }
 
-  @Test(arguments: ["", "uuid7", "Snowflake", "segment ", "séquence%\n"])
+  @Test(arguments: ["", "uuid9", "Snowflake", "segment ", "séquence%\n"])
   func `another mode is refused, and the allowed ones named`(mode: String) async throws {
     try await IDServer.with { _, client in
       for path in [Self.make, Self.one, Self.many] {

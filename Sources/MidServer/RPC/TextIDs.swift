@@ -1,0 +1,50 @@
+package import MidCore
+import NIOCore
+
+/// A kind of ids that is wider than 64 bits and goes out as a text.
+package enum TextMode: String, Sendable, Hashable, CaseIterable {
+  /// RFC 9562, version 1.
+  case uuid1
+  /// RFC 9562, version 4.
+  case uuid4
+  /// RFC 9562, version 6.
+  case uuid6
+  /// RFC 9562, version 7.
+  case uuid7
+  /// MongoDB's.
+  case objectid
+  /// Crockford's base 32.
+  case ulid
+}
+
+/// Makes the ids that go out as texts. Safe to use from any thread; never waits.
+package final class TextIDs: Sendable {
+  /// The most ids of one batch: 400 KB of texts.
+  static let maximumBatch: Int64 = 10_000
+
+  private let uuids: UUIDGenerator
+  private let ulids: ULIDGenerator
+  private let objectIDs: ObjectIDGenerator
+
+  /// Creates the generators, which read `clock` and share what they draw from `random`.
+  package init(clock: any TimeSource, random: any RandomSource) {
+    let pool = RandomPool(random)
+    self.uuids = UUIDGenerator(increment: .counter, clock: clock, random: pool)
+    self.ulids = ULIDGenerator(clock: clock, random: pool)
+    self.objectIDs = ObjectIDGenerator(clock: clock, random: pool)
+  }
+
+  /// The next id of a kind, in its canonical text.
+  ///
+  /// - Throws: What the generators of ``MidCore`` throw.
+  package func next(_ mode: TextMode) throws(IDError) -> String {
+    switch mode {
+    case .uuid1: try self.uuids.version1().description
+    case .uuid4: try self.uuids.version4().description
+    case .uuid6: try self.uuids.version6().description
+    case .uuid7: try self.uuids.version7().description
+    case .objectid: try self.objectIDs.next().description
+    case .ulid: try self.ulids.next().description
+    }
+  }
+}

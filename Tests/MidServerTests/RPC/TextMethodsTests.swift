@@ -1,0 +1,76 @@
+import MidCore
+import NIOCore
+import Testing
+
+@testable import MidRPC
+@testable import MidServer
+
+@Suite("Ids that are texts, over a socket", .timeLimit(.minutes(10)))
+struct TextMethodsTests {
+  private static let one = "/mid.v1.IDService/GenerateID"
+  private static let many = "/mid.v1.IDService/GenerateBatch"
+
+  private static func bytes(_ message: some ProtobufMessage) -> [UInt8] {
+    var buffer = ByteBuffer()
+    message.encode(into: &buffer)
+    return Array(buffer.readableBytesView)
+  }
+
+  private static func texts(_ reply: WireClient.Reply) throws -> [String] {
+    #expect(reply.status == "0", "\(reply.text)")
+    let batch = try reply.message.withUnsafeBytes { try GenerateBatchResponse(decoding: $0) }
+    #expect(batch.ranges.isEmpty)
+    return batch.texts
+  }
+
+  /// Whether a text is an id of a mode, by reading it.
+  private static func isID(_ text: String, of mode: TextMode) -> Bool {
+    switch mode {
+    case .uuid1: UUIDValue(text)?.version == 1
+    case .uuid4: UUIDValue(text)?.version == 4
+    case .uuid6: UUIDValue(text)?.version == 6
+    case .uuid7: UUIDValue(text)?.version == 7
+    case .objectid: ObjectID(text) != nil
+    case .ulid: ULID(text) != nil
+    }
+  }
+
+  @Test(arguments: TextMode.allCases) func `come alone and in batches, each once, and are counted`(
+    mode: TextMode
+  ) async throws {
+    try await IDServer.with { server, client in
+      var texts: [String] = []
+      for _ in 0..<10 {
+        let reply = try await client.call(Self.one, Self.bytes(GenerateIDRequest(mode: mode.rawValue, tag: "any")))
+        #expect(reply.status == "0", "\(reply.text)")
+        let response = try reply.message.withUnsafeBytes { try GenerateIDResponse(decoding: $0) }
+        #expect(response.id == 0)
+        texts.append(response.text)
+      }
+      let batch = try await client.call(Self.many, Self.bytes(GenerateBatchRequest(mode: mode.rawValue, count: 500)))
+      texts += try Self.texts(batch)
+      #expect(texts.count == 510)
+      #expect(texts.allSatisfy { Self.isID($0, of: mode) }, "\(texts.prefix(3))")
+      #expect(Set(texts).count == texts.count)
+      if [.uuid7, .objectid, .ulid].contains(mode) { #expect(texts == texts.sorted()) }
+      #expect(server.registry.scrape().contains("id_generate_total{mode=\"\(mode)\"} 510"))
+    }
+  }
+
+  @Test func `a batch that is too large or has a key, and the original's call, are refused`() async throws {
+    try await IDServer.with(maximumBatch: 1_000_000) { _, client in
+      for (path, message, part) in [
+        (Self.many, Self.bytes(GenerateBatchRequest(mode: "ulid", count: 10_001)), "1 to 10000 ids"),
+        (Self.many, Self.bytes(GenerateBatchRequest(mode: "ulid", count: 0)), "count is 0"),
+        (Self.many, Self.bytes(GenerateBatchRequest(mode: "ulid", count: 1, requestKey: [1])), "request_key"),
+        ("/pb.IDMaker/MakeIDService", Self.bytes(IDRequest(mode: "uuid7")), "mid.v1.IDService/GenerateID"),
+        (Self.one, Self.bytes(GenerateIDRequest(mode: "uuid2")), "ticket, uuid1, uuid4, uuid6, uuid7, objectid, ulid"),
+      ] {
+        let reply = try await client.call(path, message)
+        #expect(reply.status == "3")
+        #expect(reply.text.contains(part), "\(reply.text)")
+        #expect(reply.message.isEmpty)
+      }
+    }
+  }
+}

@@ -1,0 +1,85 @@
+"""Ids that are texts, by a real client and by `mid next` and `mid decode`."""
+
+import json
+import re
+import time
+import uuid
+
+import grpc
+import pytest
+
+from programs import run_mid
+from stubs import mid_pb2, method
+
+PATTERNS = {
+    "uuid1": r"[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    "uuid4": r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    "uuid6": r"[0-9a-f]{8}-[0-9a-f]{4}-6[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    "uuid7": r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    "objectid": r"[0-9a-f]{24}",
+    "ulid": r"[0-7][0-9A-HJKMNP-TV-Z]{25}",
+}
+
+
+def batch(channel):
+    return method(
+        channel, "/mid.v1.IDService/GenerateBatch", mid_pb2.GenerateBatchRequest, mid_pb2.GenerateBatchResponse
+    )
+
+
+def test_batches_of_every_kind_are_distinct_and_of_their_form(mid):
+    server = mid().start()
+    with server.channel() as channel:
+        for mode, pattern in PATTERNS.items():
+            began = time.time()
+            texts = batch(channel)(mid_pb2.GenerateBatchRequest(mode=mode, count=10_000), timeout=30).texts
+            assert len(texts) == 10_000 == len(set(texts))
+            assert all(re.fullmatch(pattern, text) for text in texts), mode
+            if mode in ("uuid7", "objectid", "ulid"):
+                assert list(texts) == sorted(texts)
+            if mode == "uuid1":
+                made = (uuid.UUID(texts[0]).time - 0x01B21DD213814000) / 1e7
+                assert began - 2 < made < time.time() + 2
+        with pytest.raises(grpc.RpcError) as refused:
+            batch(channel)(mid_pb2.GenerateBatchRequest(mode="ulid", count=10_001), timeout=5)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_stream_mixes_kinds(mid):
+    server = mid().start()
+    with server.channel() as channel:
+        call = channel.stream_stream(
+            "/mid.v1.IDService/StreamIDs",
+            request_serializer=mid_pb2.GenerateBatchRequest.SerializeToString,
+            response_deserializer=mid_pb2.GenerateBatchResponse.FromString,
+        )
+        modes = ["uuid7", "snowflake", "ulid", "segment", "objectid"] * 20
+        requests = [mid_pb2.GenerateBatchRequest(mode=mode, count=1000) for mode in modes]
+        replies = list(call(iter(requests), timeout=60))
+        assert len(replies) == len(modes)
+        for mode, reply in zip(modes, replies):
+            if mode in PATTERNS:
+                assert len(reply.texts) == 1000 and not reply.ranges
+            else:
+                assert sum(part.count for part in reply.ranges) == 1000 and not reply.texts
+        texts = [text for mode, reply in zip(modes, replies) if mode == "uuid7" for text in reply.texts]
+        assert texts == sorted(set(texts))
+
+
+def test_mid_next_prints_them_and_mid_decode_reads_them(mid):
+    server = mid().start()
+    for mode, pattern in PATTERNS.items():
+        began = time.time()
+        result = run_mid("next", "--server", server.address, "--mode", mode, "-n", 3)
+        assert result.returncode == 0, result.stderr
+        texts = result.stdout.split()
+        assert len(set(texts)) == 3 and all(re.fullmatch(pattern, text) for text in texts)
+        decoded = run_mid("decode", "--json", texts[0])
+        assert decoded.returncode == 0, decoded.stderr
+        reading = json.loads(decoded.stdout)["readings"][0]
+        assert reading["canonical"] == texts[0]
+        assert reading["kind"] == ("uuid" if mode.startswith("uuid") else mode)
+        if mode != "uuid4":
+            assert began - 2 < int(reading["unix_ms"]) / 1000 < time.time() + 2
+    refused = run_mid("decode", "no-id")
+    assert refused.returncode == 1 and "are no id that is known" in refused.stderr and not refused.stdout
