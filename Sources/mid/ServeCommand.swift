@@ -45,9 +45,13 @@ struct ServeCommand: AsyncParsableCommand {
     let registry = PrometheusRegistry()
     let location = configuration.store.location
     let kind = if case .sqlite = location { "sqlite" } else { "mysql" }
-    if !configuration.grpc.address.isLoopback && !configuration.grpc.tls.isOn {
-      logger.warning(
-        "serving without TLS on an address that others can reach", metadata: ["grpc": "\(configuration.grpc.address)"])
+    if !configuration.grpc.tls.isOn {
+      let open = [("grpc", configuration.grpc.address), ("http", configuration.http.address)]
+        .filter { $0.1?.isLoopback == false }
+      for case (let purpose, let address?) in open {
+        logger.warning(
+          "serving without TLS on an address that others can reach", metadata: [purpose: "\(address)"])
+      }
     }
     do {
       let store = try StoreOpener.store(
@@ -87,11 +91,22 @@ struct ServeCommand: AsyncParsableCommand {
       guard setrlimit(Self.fileLimit, &limit) == 0, getrlimit(Self.fileLimit, &limit) == 0 else { return }
     }
     let loops = ProcessInfo.processInfo.activeProcessorCount
-    // The store, the files, the event loops' own, and those who scrape the metrics.
-    let kept = UInt64(
-      (configuration.databases.named.count + 1) * configuration.store.connections + 4
-        * max(loops, configuration.grpc.eventLoops) + 64)
     let files = UInt64(limit.rlim_cur)
+    let http = Int(clamping: max(1, files / 4))
+    if configuration.http.address != nil && http < configuration.http.maxConnections {
+      logger.warning(
+        "this process may open fewer files than http.max_connections asks for",
+        metadata: [
+          "files": "\(files)", "http.max_connections": "\(configuration.http.maxConnections)", "connections": "\(http)",
+          "advice": "raise the limit: ulimit -n, or LimitNOFILE of systemd",
+        ])
+      configuration.http.maxConnections = http
+    }
+    // The store, the files, the event loops' own, those who scrape the metrics, and HTTP's.
+    let kept = UInt64(
+      (configuration.databases.named.count + 1) * configuration.store.connections
+        + 4 * max(loops, configuration.grpc.eventLoops) + 64
+        + (configuration.http.address == nil ? 0 : configuration.http.maxConnections))
     let most = Int(clamping: max(1, files > kept ? files - kept : 1))
     guard most < configuration.grpc.maxConnections else { return }
     logger.warning(
@@ -115,12 +130,14 @@ struct ServeCommand: AsyncParsableCommand {
     _ tls: ServerConfiguration.TLS
   ) {
     var lines = ["mid \(MidVersion.current) serves", "  gRPC     \(addresses.grpc)\(tls.isOn ? " (TLS)" : "")"]
+    if let http = addresses.http { lines.append("  HTTP     http\(tls.isOn ? "s" : "")://\(http)") }
     if let metrics = addresses.metrics { lines.append("  metrics  http://\(metrics)/metrics") }
     lines.append("  store    \(location)")
     lines += databases.map { "  segments \($0.name)" }
     lines.append("Try, in another terminal:")
     let server = addresses.grpc.port == 50_051 && addresses.grpc.isLoopback ? "" : " --server \(addresses.grpc)"
     lines.append("  \(CommandLine.arguments.first ?? "mid") next\(server)\(Self.clientFlags(tls))")
+    if let http = addresses.http, !tls.isOn { lines.append("  curl http://\(http)/v1/ids/snowflake") }
     print(lines.joined(separator: "\n"))
     fflush(nil)
   }

@@ -16,6 +16,9 @@ struct ServerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Where gRPC listens.", valueName: "host:port"))
   var grpc: String?
 
+  @Option(help: ArgumentHelp("Where HTTP listens, or off.", valueName: "host:port"))
+  var http: String?
+
   @Option(help: ArgumentHelp("Where /metrics listens, or off.", valueName: "host:port"))
   var metrics: String?
 
@@ -33,6 +36,7 @@ struct ServerOptions: ParsableArguments {
     flags["store.url"] = self.store
     flags["segment.table.dialect"] = self.table
     flags["grpc.address"] = self.grpc
+    flags["http.address"] = self.http
     flags["metrics.address"] = self.metrics
     flags["worker.id"] = self.workerID
     flags["datacenter.id"] = self.datacenterID

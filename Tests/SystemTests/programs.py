@@ -155,6 +155,7 @@ class MidServer:
         os.makedirs(self.folder, exist_ok=True)
         self.port = free_port()
         self.metrics_port = free_port()
+        self.http_port = free_port()
         self.store = store or f"sqlite:{self.folder}/mid.db"
         self.arguments = list(arguments)
         # What the program is started by, such as a shell that sets limits.
@@ -185,6 +186,8 @@ class MidServer:
                 self.address,
                 "--metrics",
                 f"127.0.0.1:{self.metrics_port}",
+                "--http",
+                f"127.0.0.1:{self.http_port}",
                 *self.arguments,
             ],
             log=f"{self.folder}/log.{self.starts}",

@@ -125,7 +125,11 @@ def test_h2load_gets_an_id_for_every_call(server, mode, connections, streams, sh
 def test_no_more_connections_are_taken_than_there_are_files_for(mid):
     """More would hang instead of being refused, and so would the store and the metrics."""
     server = mid(prefix=["bash", "-c", 'ulimit -n 160; exec "$0" "$@"']).start()
-    (warning,) = [line for line in server.logs() if line["message"].startswith("this process may open fewer files")]
+    (warning,) = [
+        line
+        for line in server.logs()
+        if line["message"] == "this process may open fewer files than grpc.max_connections asks for"
+    ]
     most = int(warning["connections"])
     assert 10 <= most < 160 and warning["files"] == "160"
     # Those who asked whether it serves are gone.

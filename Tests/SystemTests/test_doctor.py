@@ -26,6 +26,8 @@ def doctor(server, *arguments, code=None, **environment):
         server.address,
         "--metrics",
         f"127.0.0.1:{server.metrics_port}",
+        "--http",
+        f"127.0.0.1:{server.http_port}",
         *server.arguments,
         *arguments,
         environment={**server.settings, **environment},

@@ -64,7 +64,7 @@ def test_an_unknown_flag_is_not_run(mid):
     assert code not in (0, None) and "no-such-flag" in output
 
 
-@pytest.mark.parametrize("which", ["grpc", "metrics"])
+@pytest.mark.parametrize("which", ["grpc", "http", "metrics"])
 def test_a_port_in_use_is_one_line_and_exit_1(mid, which):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -73,6 +73,8 @@ def test_a_port_in_use_is_one_line_and_exit_1(mid, which):
         server = mid()
         if which == "grpc":
             server.port = port
+        elif which == "http":
+            server.http_port = port
         else:
             server.metrics_port = port
         code, output = ended(server.launch())

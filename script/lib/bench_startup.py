@@ -86,6 +86,8 @@ def startup(arguments, _wanted, folder):
                     f"127.0.0.1:{port}",
                     "--metrics",
                     f"127.0.0.1:{free_port()}",
+                    "--http",
+                    f"127.0.0.1:{free_port()}",
                 ],
                 port,
                 f"{home}/log",

@@ -122,6 +122,7 @@ def start(arguments, home):
         [
             arguments.binary, "serve", "--store", f"sqlite:{home}/mid.db",
             "--grpc", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics}",
+            "--http", f"127.0.0.1:{free_port()}",
         ],
         port,
         f"{home}/log",

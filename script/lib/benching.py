@@ -119,9 +119,9 @@ class Server:
 
 
 def start_mid(arguments, folder, **settings):
-    """mid with SQLite in `folder`; `settings` are more `MID_…` variables. Its metrics' port is in `metrics`."""
+    """mid with SQLite in `folder`; `settings` are more `MID_…` variables. The other ports are in `metrics` and `http`."""
     os.makedirs(folder, exist_ok=True)
-    port, metrics = free_port(), free_port()
+    port, metrics, http = free_port(), free_port(), free_port()
     server = Server(
         [
             arguments.binary,
@@ -132,6 +132,8 @@ def start_mid(arguments, folder, **settings):
             f"127.0.0.1:{port}",
             "--metrics",
             f"127.0.0.1:{metrics}",
+            "--http",
+            f"127.0.0.1:{http}",
         ],
         port,
         f"{folder}/mid.log",

@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 import NIOSSL
 import Synchronization
 
@@ -8,6 +8,8 @@ import Synchronization
 public final class RPCTLSContext: Sendable {
   private struct State {
     var context: NIOSSLContext
+    /// The same for HTTP/1.1, which is another protocol to agree on in the handshake.
+    var http1Context: NIOSSLContext
     var certificate: RPCCertificate
   }
 
@@ -41,6 +43,14 @@ public final class RPCTLSContext: Sendable {
 
   /// What a connection that is accepted now uses.
   var current: NIOSSLContext { self.state.withLock { $0.context } }
+
+  /// Has a connection that was just accepted speak TLS, and HTTP/1.1 in it. On the channel's event loop.
+  ///
+  /// - Throws: Where the channel is closed already, or TLS can't be set up.
+  package func secureHTTP1(_ channel: any Channel) throws {
+    let context = self.state.withLock { $0.http1Context }
+    try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
+  }
 
   /// The suites of TLS 1.2: AEAD with ECDHE only, so none of RFC 9113, appendix A. TLS 1.3 has no others.
   /// ECDHE_RSA_WITH_AES_128_GCM_SHA256, which RFC 9113, 9.2.2 asks for, is among them.
@@ -93,7 +103,11 @@ public final class RPCTLSContext: Sendable {
       configuration.sendCANameList = true
     }
     do {
-      return State(context: try NIOSSLContext(configuration: configuration), certificate: try RPCCertificate(leaf))
+      let context = try NIOSSLContext(configuration: configuration)
+      configuration.applicationProtocols = ["http/1.1"]
+      return State(
+        context: context, http1Context: try NIOSSLContext(configuration: configuration),
+        certificate: try RPCCertificate(leaf))
     } catch NIOSSLError.failedToLoadPrivateKey {
       // It was read already, so this is the comparison of the two.
       throw RPCTLSError(problems: [

@@ -74,6 +74,12 @@ extension ServerConfiguration {
           clientCertificates: try settings(Settings.grpcTLSClientCertificates),
           minimumVersion: try settings(Settings.grpcTLSMinimumVersion),
           maxHandshakes: try settings(Settings.grpcTLSMaxHandshakes))),
+      http: HTTP(
+        address: try settings(Settings.httpAddress), maxConnections: try settings(Settings.httpMaxConnections),
+        maxHeaderBytes: try settings(Settings.httpMaxHeaderBytes),
+        maxBodyBytes: try settings(Settings.httpMaxBodyBytes),
+        maxIDs: try settings(Settings.httpMaxIDs), requestTimeout: try settings(Settings.httpRequestTimeout),
+        idleTimeout: try settings(Settings.httpIdleTimeout)),
       metricsAddress: try settings(Settings.metricsAddress),
       snowflake: Snowflake(
         workerID: try settings(Settings.workerID), workerRange: try settings(Settings.workerRange),

@@ -64,7 +64,7 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var tls: TLS
   }
 
-  /// TLS of the gRPC lane.
+  /// TLS of the gRPC lane and of HTTP.
   package struct TLS: Sendable, Equatable {
     /// `grpc.tls.certificate`, or nil.
     package var certificate: String?
@@ -78,6 +78,24 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var minimumVersion: RPCTLS.Version
     /// `grpc.tls.max_handshakes`.
     package var maxHandshakes: Int
+  }
+
+  /// The HTTP door.
+  package struct HTTP: Sendable, Equatable {
+    /// `http.address`, or nil for `off`.
+    package var address: HostPort?
+    /// `http.max_connections`.
+    package var maxConnections: Int
+    /// `http.max_header_bytes`.
+    package var maxHeaderBytes: Int
+    /// `http.max_body_bytes`.
+    package var maxBodyBytes: Int
+    /// `http.max_ids`.
+    package var maxIDs: Int
+    /// `http.request_timeout`.
+    package var requestTimeout: Duration
+    /// `http.idle_timeout`.
+    package var idleTimeout: Duration
   }
 
   /// Snowflake ids.
@@ -160,6 +178,8 @@ package struct ServerConfiguration: Sendable, Equatable {
   package var dataDirectory: String
   /// The gRPC lane.
   package var grpc: GRPC
+  /// The HTTP door.
+  package var http: HTTP
   /// `metrics.address`, or nil for `off`.
   package var metricsAddress: HostPort?
   /// Snowflake ids.

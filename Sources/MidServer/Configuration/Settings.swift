@@ -108,6 +108,30 @@ package enum Settings {
       "How many TLS handshakes may be under way at once, about 55 KiB each; more connections are closed as they come."
   )
 
+  static let httpAddress = Setting(
+    "http.address", .addressOrOff, default: "127.0.0.1:8080", flag: "--http",
+    help: "Where HTTP listens, or off. It is served over TLS where gRPC is. See docs/http-api.md.")
+  static let httpMaxConnections = Setting(
+    "http.max_connections", .integer(1...1_000_000), default: "1000",
+    help: "How many HTTP connections are served at once; more wait until one ends.")
+  static let httpMaxHeaderBytes = Setting(
+    "http.max_header_bytes", .integer(1_024...1_048_576), default: "16384",
+    help: "The largest header of a request, in bytes.")
+  static let httpMaxBodyBytes = Setting(
+    "http.max_body_bytes", .integer(1_024...16_777_216), default: "65536",
+    help: "The longest body of a request, in bytes.")
+  static let httpMaxIDs = Setting(
+    "http.max_ids", .integer(1...1_000_000), default: "10000",
+    help:
+      "The most ids that one answer lists one by one. Ranges, which a batch is answered with, are bounded by batch.max."
+  )
+  static let httpRequestTimeout = Setting(
+    "http.request_timeout", .duration(.milliseconds(100)...(.seconds(600))), default: "10s",
+    help: "How long a request may take to come whole, and an answer that its client does not take may stand still.")
+  static let httpIdleTimeout = Setting(
+    "http.idle_timeout", .duration(.seconds(1)...(.seconds(86_400))), default: "60s",
+    help: "How long a connection may go without a request, TLS handshake and header included, before it is closed.")
+
   static let metricsAddress = Setting(
     "metrics.address", .addressOrOff, default: "127.0.0.1:9190", flag: "--metrics",
     help: "Where GET /metrics answers Prometheus, or off.")
@@ -260,6 +284,8 @@ package enum Settings {
     grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge, grpcReflection,
     grpcTLSCertificate, grpcTLSKey, grpcTLSClientCA, grpcTLSClientCertificates, grpcTLSMinimumVersion,
     grpcTLSMaxHandshakes,
+    httpAddress, httpMaxConnections, httpMaxHeaderBytes, httpMaxBodyBytes, httpMaxIDs, httpRequestTimeout,
+    httpIdleTimeout,
     metricsAddress, workerID, workerRange, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,

@@ -49,6 +49,13 @@ package enum MetricCatalogue {
     "mid_tls_certificate_expiry_timestamp_seconds", .gauge, unit: .seconds,
     "The Unix time at which the gRPC server's TLS certificate ends to be valid; absent without TLS.")
 
+  package static let httpRequests = MetricFamily(
+    "mid_http_requests_total", .counter, unit: .calls, labels: ["route", "code"],
+    "HTTP requests answered, by the pattern of their path (none where there is nothing) and status code.")
+  package static let httpDuration = MetricFamily(
+    "mid_http_duration_seconds", .histogram(buckets: callBuckets), unit: .seconds, labels: ["route"],
+    "Time from an HTTP request's header to its answer, by the pattern of its path.")
+
   package static let segmentWaiters = MetricFamily(
     "mid_segment_waiters", .gauge, unit: .calls, labels: ["tag"], "Calls that wait for a segment now, by tag.")
   package static let segmentIDsLeft = MetricFamily(
@@ -161,8 +168,8 @@ package enum MetricCatalogue {
   package static let all: [MetricFamily] = [
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
     calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
-    segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads, segmentDatabaseUp,
-    segmentTagsLeftOut,
+    httpRequests, httpDuration, segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads,
+    segmentDatabaseUp, segmentTagsLeftOut,
     storeDuration, storeErrors, storeSemiSync, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,

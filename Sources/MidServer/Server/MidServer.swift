@@ -4,7 +4,6 @@ import MidRPC
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
-import Synchronization
 
 /// The whole server: store, worker id, segments, gRPC, metrics and clock, joined and run as one group of services.
 package struct MidServer {
@@ -12,16 +11,18 @@ package struct MidServer {
   package struct Addresses: Sendable {
     /// The gRPC port.
     package var grpc: HostPort
+    /// The HTTP port, or nil where HTTP is off.
+    package var http: HostPort?
     /// The metrics port, or nil where metrics are off.
     package var metrics: HostPort?
   }
 
-  private let configuration: ServerConfiguration
-  private let store: any IDStore
+  let configuration: ServerConfiguration
+  let store: any IDStore
   private let segmentSource: SegmentSource
   private let ticketStores: [any TicketStore]
-  private let registry: PrometheusRegistry
-  private let logger: Logger
+  let registry: PrometheusRegistry
+  let logger: Logger
   private let clock = SystemClock()
 
   /// Creates a server.
@@ -99,21 +100,19 @@ package struct MidServer {
       hasReflection: self.configuration.grpc.reflection)
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
-    // Told once both ports are bound.
-    let bound = Mutex<(grpc: HostPort?, metrics: HostPort?)>((nil, nil))
-    let tell = { @Sendable (change: (inout (grpc: HostPort?, metrics: HostPort?)) -> Void) in
-      let (grpc, metrics) = bound.withLock { bound in
-        change(&bound)
-        return bound
-      }
-      guard let grpc, (metrics != nil) == (self.configuration.metricsAddress != nil) else { return }
-      self.logger.info("server started", metadata: ["grpc": "\(grpc)", "store": "\(self.store.location)"])
-      onListening(Addresses(grpc: grpc, metrics: metrics))
+    let listening = self.makeListening(onListening)
+    let ids = self.makeIDs(metrics: metrics, segments: segments, tickets: tickets, keeper: keeper)
+    let rpc = try self.makeRPC(ids, metrics: metrics, health: health, tls: certificates.context) { address in
+      listening.bound("grpc", address)
     }
-    let rpc = try self.makeRPC(
-      metrics: metrics, segments: segments, tickets: tickets, health: health, keeper: keeper, tls: certificates.context
-    ) { address in
-      tell { $0.grpc = address }
+    let readiness = Readiness(health: health) { mode in
+      switch mode {
+      case "snowflake": Self.obstacles(keeper, clockMonitor)
+      case "segment":
+        segments.directory.obstacles
+          + (semiSync.isSatisfied ? [] : ["the database's commits do not wait for a replica"])
+      default: ["a database of tickets failed the last time that it was asked, or there is none"]
+      }
     }
     // Stopped in reverse: first no new calls, then the segments' rests and the worker id go back, then the store closes.
     var services: [any Service] = [signals, supervisor]
@@ -135,9 +134,12 @@ package struct MidServer {
     services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {
       services.append(
-        MetricsServer(address: address, registry: self.registry) { address in tell { $0.metrics = address } })
+        MetricsServer(address: address, registry: self.registry) { listening.bound("metrics", $0) })
     }
-    services.append(rpc)
+    services.append(
+      SideBySide(
+        services: [rpc]
+          + self.makeHTTP(ids, readiness: readiness, tls: certificates.context) { listening.bound($0, $1) }))
     var configuration = ServiceGroupConfiguration(
       // Also where one fails, a port in use for one: what was taken goes back in the same order.
       services: services.map {
@@ -210,18 +212,23 @@ package struct MidServer {
       timeout: settings.timeout, clock: self.clock, logger: self.logger)
   }
 
-  private func makeRPC(
-    metrics: ServerMetrics, segments: SegmentService, tickets: TicketService, health: HealthMethods,
-    keeper: WorkerKeeper, tls: RPCTLSContext?, onListening: @escaping @Sendable (HostPort) -> Void
-  ) throws(IDError) -> RPCService {
-    let settings = self.configuration.grpc
-    let ids = IDMethods(
+  private func makeIDs(
+    metrics: ServerMetrics, segments: SegmentService, tickets: TicketService, keeper: WorkerKeeper
+  ) -> IDMethods {
+    IDMethods(
       snowflake: keeper.snowflake, segments: segments.directory, tickets: tickets.directory,
       texts: TextIDs(clock: self.clock, random: SystemRandom()),
       limits: IDMethods.Limits(
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),
       meter: metrics)
+  }
+
+  private func makeRPC(
+    _ ids: IDMethods, metrics: ServerMetrics, health: HealthMethods, tls: RPCTLSContext?,
+    onListening: @escaping @Sendable (HostPort) -> Void
+  ) throws(IDError) -> RPCService {
+    let settings = self.configuration.grpc
     let reflection = settings.reflection ? ReflectionMethods(paths: self.methodPaths).all : []
     let methods = ids.all + [health.check] + reflection
     precondition(methods.map(\.path) == self.methodPaths, "metrics name the methods in the server's order")

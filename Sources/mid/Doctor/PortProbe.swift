@@ -13,7 +13,7 @@ import NIOPosix
 
 /// Looks who has an address that the server would listen on.
 struct PortProbe: Sendable {
-  /// `grpc` or `metrics`.
+  /// `grpc`, `http` or `metrics`.
   let purpose: String
   let address: HostPort
   /// How long each step of asking may take.
@@ -117,6 +117,17 @@ struct PortProbe: Sendable {
       return .success(states.joined(separator: ", "))
     } catch {
       return .failure(error)
+    }
+  }
+
+  /// Asks whether a mid lives there.
+  func askHTTP(_ address: HostPort) async -> PortCheck.Look {
+    do {
+      let answer = try await MetricsPage.text(of: "/healthz", from: address, timeout: self.timeout)
+      let isMid = answer.lowercased().contains("\r\nserver: \(HTTPService.serverName)\r\n")
+      return isMid ? .mid("") : .other("GET /healthz does not answer as a mid does")
+    } catch {
+      return .other("GET /healthz: \(RPCClient.reason(error))")
     }
   }
 

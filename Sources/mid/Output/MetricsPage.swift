@@ -26,6 +26,11 @@ struct MetricsPage {
   ///
   /// - Throws: the socket's error.
   static func text(from address: HostPort, timeout: Duration) async throws -> String {
+    try await self.text(of: "/metrics", from: address, timeout: timeout)
+  }
+
+  /// The same of another path.
+  static func text(of path: String, from address: HostPort, timeout: Duration) async throws -> String {
     let connection = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup)
       .connectTimeout(TimeAmount(timeout))
       .connect(host: address.host, port: address.port) { channel in
@@ -38,7 +43,7 @@ struct MetricsPage {
     defer { timer.cancel() }
     return try await connection.executeThenClose { inbound, outbound in
       try await outbound.write(
-        ByteBuffer(string: "GET /metrics HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n\r\n"))
+        ByteBuffer(string: "GET \(path) HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n\r\n"))
       var page = ByteBuffer()
       for try await part in inbound {
         page.writeImmutableBuffer(part)

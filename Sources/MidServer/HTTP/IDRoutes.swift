@@ -1,0 +1,175 @@
+import HTTPTypes
+import Hummingbird
+import MidCore
+import NIOCore
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// `GET /v1/ids/{mode}` and `POST /v1/ids:batch`: ids as JSON. Numbers of 64 bits are strings there, since JavaScript's
+/// have 53.
+struct IDRoutes: Sendable {
+  let ids: IDMethods
+  /// The most ids of a list; a batch, whose answer is ranges, may be larger.
+  let maximumList: Int
+  /// The longest body, in bytes.
+  let maximumBody: Int
+
+  func add(to router: HTTPRouter) {
+    router.route("/v1/ids/{mode}", [.get]) { request, context in
+      try await self.list(request.uri.query ?? "", mode: context.parameters.get("mode") ?? "")
+    }
+    router.route("/v1/ids:batch", [.post]) { request, _ in try await self.batch(request) }
+  }
+
+  private func list(_ text: String, mode name: String) async throws(HTTPProblem) -> Response {
+    let query = try HTTPQuery(text)
+    try query.check(allowed: ["tag", "count"])
+    let mode = try Self.mode(HTTPQuery.decoded(name, isForm: false) ?? name)
+    let count = try self.count(query["count"])
+    let tag = try Self.tag(query["tag"])
+    let ranges = try await self.take(mode, tag, Int64(count))
+    return .json(Self.head(mode, tag) + ",\"ids\":[\(Self.list(ranges, separator: ",", quote: "\""))]}")
+  }
+
+  private func batch(_ request: Request) async throws(HTTPProblem) -> Response {
+    let type = request.headers[.contentType] ?? ""
+    guard type.split(separator: ";").first?.trimmingSpaces().lowercased() == "application/json" else {
+      throw HTTPProblem(
+        status: .unsupportedMediaType, code: "unsupportedMediaType", detail: "the body is application/json")
+    }
+    let query = try HTTPQuery(request.uri.query ?? "")
+    if let name = query.fields.first?.name {
+      throw .badRequest("unknown query parameter '\(name.prefix(64))'; the body says what is asked for")
+    }
+    let body = try await request.bytes(upTo: self.maximumBody)
+    let call: BatchCall
+    do {
+      call = try JSONDecoder().decode(BatchCall.self, from: Data(body.readableBytesView))
+    } catch let problem as HTTPProblem {
+      throw problem
+    } catch {
+      throw .badRequest("the body is no JSON object")
+    }
+    let mode = try Self.mode(call.mode)
+    let tag = try Self.tag(call.tag)
+    let ranges = try await self.take(mode, tag, call.count)
+    let texts = ranges.map { "{\"start\":\"\($0.start)\",\"stride\":\"\($0.stride)\",\"count\":\($0.count)}" }
+    return .json(
+      Self.head(mode, tag) + ",\"count\":\(ranges.total),\"ranges\":[\(texts.joined(separator: ","))]}")
+  }
+
+  private func take(_ mode: RequestFields.Mode, _ tag: Tag, _ count: Int64) async throws(HTTPProblem) -> [IDRange] {
+    do throws(IDError) { return try await self.ids.ids(of: mode, tag: tag, count: count) } catch {
+      throw HTTPProblem(error)
+    }
+  }
+
+  private func count(_ text: String?) throws(HTTPProblem) -> Int {
+    guard let text else { return 1 }
+    let most = min(self.maximumList, Int(self.ids.limits.maximumBatch))
+    guard let count = SettingType<Int>.integer(1...most).parse(text) else {
+      throw .badRequest(
+        "count is '\(text.prefix(64))'; a list has 1 to \(most) ids, and POST /v1/ids:batch hands out more as ranges")
+    }
+    return count
+  }
+
+  // MARK: - Texts
+
+  static func tag(_ text: String?) throws(HTTPProblem) -> Tag {
+    guard let text else { return .default }
+    do throws(IDError) { return try Tag(text) } catch { throw HTTPProblem(error) }
+  }
+
+  private static func mode(_ name: String) throws(HTTPProblem) -> RequestFields.Mode {
+    switch name {
+    case "snowflake": return .snowflake
+    case "segment": return .segment
+    case "ticket": return .ticket
+    default: throw .badRequest("unknown mode '\(name.prefix(64))'; allowed: \(IDMethods.modes)")
+    }
+  }
+
+  /// The beginning of an answer: the mode, and the tag where ids have one.
+  private static func head(_ mode: RequestFields.Mode, _ tag: Tag) -> String {
+    guard mode != .snowflake else { return "{\"mode\":\"snowflake\"" }
+    var text = "{\"mode\":\"\(mode)\",\"tag\":"
+    LogLine.appendString(tag.name, to: &text)
+    return text
+  }
+
+  /// All ids of some ranges in a row.
+  static func list(_ ranges: [IDRange], separator: String, quote: String = "") -> String {
+    var text = ""
+    for range in ranges {
+      var id = range.start
+      for _ in 0..<range.count {
+        if !text.isEmpty { text += separator }
+        text += quote
+        text += String(id)
+        text += quote
+        id += range.stride
+      }
+    }
+    return text
+  }
+}
+
+/// The body of `POST /v1/ids:batch`. Unknown members are an error: a word misspelt would change what is asked for.
+private struct BatchCall: Decodable {
+  var mode: String
+  var tag: String?
+  var count: Int64
+
+  private struct Key: CodingKey {
+    var stringValue: String
+    var intValue: Int? { nil }
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+  }
+
+  init(from decoder: any Decoder) throws {
+    let object = try decoder.container(keyedBy: Key.self)
+    let allowed = ["mode", "tag", "count"]
+    if let other = object.allKeys.map(\.stringValue).filter({ !allowed.contains($0) }).min() {
+      throw HTTPProblem.badRequest("unknown member '\(other.prefix(64))'; allowed: \(allowed.joined(separator: ", "))")
+    }
+    self.mode = try Self.member("mode", object, "a string, one of \(IDMethods.modes)")
+    self.count = try Self.member("count", object, "a whole number, 1 or more")
+    self.tag = nil
+    if object.contains(Key(stringValue: "tag")) {
+      // Not as the optional that it is kept in: null is no tag.
+      let tag: String = try Self.member("tag", object, "a string")
+      self.tag = tag
+    }
+  }
+
+  private static func member<Value: Decodable>(
+    _ name: String, _ object: KeyedDecodingContainer<Key>, _ allowed: String
+  ) throws -> Value {
+    do {
+      return try object.decode(Value.self, forKey: Key(stringValue: name))
+    } catch {
+      throw HTTPProblem.badRequest("'\(name)' is to be \(allowed)")
+    }
+  }
+}
+
+extension Request {
+  /// The whole body.
+  ///
+  /// - Throws: 413 where it is longer than `limit` bytes, 400 where it does not come to its end.
+  func bytes(upTo limit: Int) async throws(HTTPProblem) -> ByteBuffer {
+    do {
+      return try await self.body.collect(upTo: limit)
+    } catch is NIOTooManyBytesError {
+      throw .tooLarge(limit)
+    } catch {
+      throw .badRequest("the body did not come to its end")
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import Hummingbird
+import Logging
+import MidCore
+import MidRPC
+import ServiceLifecycle
+import Synchronization
+
+extension MidServer {
+  /// The HTTP ports.
+  ///
+  /// - Parameter onListening: Is told a port's purpose and address once it is bound.
+  func makeHTTP(
+    _ ids: IDMethods, readiness: Readiness, tls: RPCTLSContext?,
+    onListening: @escaping @Sendable (_ purpose: String, HostPort) -> Void
+  ) -> [any Service] {
+    let settings = self.configuration.http
+    guard let address = settings.address else { return [] }
+    let router = HTTPRouter.counting(in: HTTPMetrics(registry: self.registry))
+    HealthRoutes(readiness: readiness).add(to: router)
+    IDRoutes(ids: ids, maximumList: settings.maxIDs, maximumBody: settings.maxBodyBytes).add(to: router)
+    return [
+      HTTPService(
+        HTTPService.Port(purpose: "http", address: address, responder: router.buildResponder()), settings: settings,
+        tls: tls,
+        // As gRPC's: some of the grace time is left for giving back what is left.
+        grace: self.configuration.shutdownGrace * 0.8
+      ) { onListening("http", $0) }
+    ]
+  }
+
+  /// Why Snowflake ids can't be had.
+  static func obstacles(_ keeper: WorkerKeeper, _ clockMonitor: ClockMonitor) -> [String] {
+    var reasons: [String] = []
+    if !keeper.isReady {
+      reasons.append(
+        keeper.status.worker == nil
+          ? "this node has no worker id" : "ids wait for the clock, or the time bound is about to be renewed")
+    }
+    if !clockMonitor.isTrusted { reasons.append("this machine's clock is off by more than clock.max_offset") }
+    return reasons
+  }
+
+  /// Collects the addresses of all ports, and tells them once they are bound.
+  func makeListening(_ onListening: @escaping @Sendable (Addresses) -> Void) -> ListeningPorts {
+    var purposes: Set<String> = ["grpc"]
+    if self.configuration.metricsAddress != nil { purposes.insert("metrics") }
+    if self.configuration.http.address != nil { purposes.insert("http") }
+    let (logger, location) = (self.logger, self.store.location)
+    return ListeningPorts(purposes) { bound in
+      guard let grpc = bound["grpc"] else { return }
+      logger.info(
+        "server started",
+        metadata: bound.mapValues { "\($0)" }.merging(["store": "\(location)"]) { $1 })
+      onListening(Addresses(grpc: grpc, http: bound["http"], metrics: bound["metrics"]))
+    }
+  }
+}
+
+/// Waits until the ports of all purposes are bound. Safe to use from any thread.
+final class ListeningPorts: Sendable {
+  private let purposes: Set<String>
+  private let onAll: @Sendable ([String: HostPort]) -> Void
+  private let bound = Mutex<[String: HostPort]>([:])
+
+  /// - Parameter onAll: Is told all addresses by purpose, once.
+  init(_ purposes: Set<String>, onAll: @escaping @Sendable ([String: HostPort]) -> Void) {
+    self.purposes = purposes
+    self.onAll = onAll
+  }
+
+  /// A port is bound.
+  func bound(_ purpose: String, _ address: HostPort) {
+    let all = self.bound.withLock { bound in
+      bound[purpose] = address
+      return Set(bound.keys) == self.purposes ? bound : nil
+    }
+    if let all { self.onAll(all) }
+  }
+}

@@ -1,0 +1,113 @@
+import HTTPTypes
+import NIOCore
+import NIOEmbedded
+import NIOHTTPTypes
+import Testing
+
+@testable import MidServer
+
+@Suite("What one HTTP connection may cost")
+struct HTTPConnectionLimitsTests {
+  private func channel() throws -> EmbeddedChannel {
+    let channel = EmbeddedChannel(
+      handler: HTTPConnectionLimits(maximumBody: 10, requestTimeout: .seconds(5), grace: .seconds(8)))
+    try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+    return channel
+  }
+
+  private func head(length: String? = nil) -> HTTPRequestPart {
+    var request = HTTPRequest(method: .post, scheme: "http", authority: "x", path: "/")
+    request.headerFields[.contentLength] = length
+    return .head(request)
+  }
+
+  private func body(_ count: Int) -> HTTPRequestPart { .body(ByteBuffer(repeating: 0x61, count: count)) }
+
+  /// The status of what was answered before the server was asked, if anything was.
+  private func refusal(_ channel: EmbeddedChannel) throws -> Int? {
+    guard case .head(let head) = try channel.readOutbound(as: HTTPResponsePart.self) else { return nil }
+    #expect(head.headerFields[.connection] == "close")
+    guard case .body(let bytes) = try channel.readOutbound(as: HTTPResponsePart.self) else { return nil }
+    #expect(head.headerFields[.contentLength] == "\(bytes.readableBytes)")
+    return head.status.code
+  }
+
+  @Test func aBodyWithinTheLimitIsPassedOn() throws {
+    let channel = try self.channel()
+    for part in [self.head(length: "10"), self.body(4), self.body(6), .end(nil)] { try channel.writeInbound(part) }
+    var parts = 0
+    while try channel.readInbound(as: HTTPRequestPart.self) != nil { parts += 1 }
+    #expect(parts == 4 && channel.isActive)
+    #expect(try self.refusal(channel) == nil)
+    // Nothing is timed any more.
+    channel.embeddedEventLoop.advanceTime(by: .seconds(60))
+    #expect(channel.isActive)
+  }
+
+  @Test(arguments: ["11", "99999999999999999999", "-1", "x"])
+  func aBodyThatIsAnnouncedTooLongIsNotRead(_ length: String) throws {
+    let channel = try self.channel()
+    try channel.writeInbound(self.head(length: length))
+    // A length below zero or none at all is for the decoder to refuse.
+    #expect(try self.refusal(channel) == (length == "-1" ? nil : 413))
+    guard length != "-1" else { return }
+    try channel.writeInbound(self.body(1))
+    #expect(try channel.readInbound(as: HTTPRequestPart.self) == nil)
+    channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+    #expect(!channel.isActive)
+  }
+
+  @Test func aBodyThatGrowsTooLongIsRefusedWhereItDoes() throws {
+    let channel = try self.channel()
+    try channel.writeInbound(self.head())
+    try channel.writeInbound(self.body(10))
+    #expect(try self.refusal(channel) == nil)
+    try channel.writeInbound(self.body(1))
+    #expect(try self.refusal(channel) == 413)
+  }
+
+  @Test func eachRequestHasALimitOfItsOwn() throws {
+    let channel = try self.channel()
+    for _ in 0..<3 {
+      for part in [self.head(), self.body(10), .end(nil)] { try channel.writeInbound(part) }
+    }
+    #expect(try self.refusal(channel) == nil && channel.isActive)
+  }
+
+  @Test func aRequestThatDoesNotComeToItsEndIsCutOff() throws {
+    let channel = try self.channel()
+    try channel.writeInbound(self.head())
+    for _ in 0..<4 {
+      channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+      try channel.writeInbound(self.body(1))
+    }
+    #expect(channel.isActive)
+    // Bytes that trickle in do not start it anew.
+    channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+    #expect(!channel.isActive)
+  }
+
+  @Test func anAnswerThatNobodyReadsIsCutOff() throws {
+    let channel = try self.channel()
+    channel.isWritable = false
+    channel.pipeline.fireChannelWritabilityChanged()
+    channel.embeddedEventLoop.advanceTime(by: .seconds(4))
+    channel.isWritable = true
+    channel.pipeline.fireChannelWritabilityChanged()
+    channel.embeddedEventLoop.advanceTime(by: .seconds(60))
+    #expect(channel.isActive)
+    channel.isWritable = false
+    channel.pipeline.fireChannelWritabilityChanged()
+    channel.embeddedEventLoop.advanceTime(by: .seconds(5))
+    #expect(!channel.isActive)
+  }
+
+  @Test func aServerThatStopsWaitsForTheGraceTimeOnly() throws {
+    let channel = try self.channel()
+    channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+    channel.embeddedEventLoop.advanceTime(by: .seconds(7))
+    #expect(channel.isActive)
+    channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+    #expect(!channel.isActive)
+  }
+}

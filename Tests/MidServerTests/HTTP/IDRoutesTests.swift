@@ -1,0 +1,174 @@
+import Foundation
+import HTTPTypes
+import MidCore
+import MidTestKit
+import Synchronization
+import Testing
+
+@testable import MidServer
+
+@Suite("/v1/ids")
+struct IDRoutesTests {
+  @Test func idsOfATagAreAListOfStrings() async throws {
+    let door = try HTTPDoor()
+    let first = try await door.ask("/v1/ids/segment?count=3")
+    #expect(
+      first
+        == .init(
+          status: 200, type: "application/json", text: #"{"mode":"segment","tag":"default","ids":["1","2","3"]}"#))
+    #expect(try await door.ask("/v1/ids/segment").text == #"{"mode":"segment","tag":"default","ids":["4"]}"#)
+    #expect(try await door.ask("/v1/ids/ticket").text == #"{"mode":"ticket","tag":"default","ids":["1"]}"#)
+    #expect(door.server.registry.scrape().contains("id_generate_total{mode=\"segment\"} 4\n"))
+    #expect(door.server.registry.scrape().contains("id_generate_total{mode=\"ticket\"} 1\n"))
+    #expect(
+      door.server.registry.scrape().contains("mid_http_requests_total{route=\"/v1/ids/{mode}\",code=\"200\"} 3\n"))
+  }
+
+  @Test func snowflakeIDsGrowAndHaveNoTag() async throws {
+    let door = try HTTPDoor()
+    struct Ids: Decodable {
+      var mode: String
+      var ids: [String]
+    }
+    var last: Int64 = 0
+    for count in [1, 50, 1, 100] {
+      let answer = try await door.ask("/v1/ids/snowflake?count=\(count)")
+      let read = try JSONDecoder().decode(Ids.self, from: Data(answer.text.utf8))
+      #expect(read.mode == "snowflake" && read.ids.count == count && !answer.text.contains("tag"))
+      for text in read.ids {
+        let id = try #require(Int64(text))
+        #expect(id > last)
+        last = id
+      }
+    }
+    #expect(door.server.registry.scrape().contains("id_generate_total{mode=\"snowflake\"} 152\n"))
+  }
+
+  @Test(arguments: [
+    ("/v1/ids/segmint", 400, "unknown mode 'segmint'; allowed: snowflake, segment, ticket"),
+    ("/v1/ids/segment?count=0", 400, "count is '0'; a list has 1 to 100 ids"),
+    ("/v1/ids/segment?count=101", 400, "a list has 1 to 100 ids, and POST /v1/ids:batch hands out more"),
+    ("/v1/ids/segment?count=1x", 400, "count is '1x'"), ("/v1/ids/segment?count=", 400, "count is ''"),
+    ("/v1/ids/segment?count=-1", 400, "count is '-1'"),
+    ("/v1/ids/segment?format=hex", 400, "unknown query parameter 'format'; allowed: tag, count"),
+    ("/v1/ids/segment?tag=a&tag=b", 400, "'tag' is given twice"),
+    ("/v1/ids/segment?tag=%zz", 400, "the query is not percent-encoded UTF-8"),
+    ("/v1/ids/segment?tag=%ff", 400, "the query is not percent-encoded UTF-8"),
+    ("/v1/ids/segment?tag=", 400, "a tag has 1 to 128 bytes"),
+    ("/v1/ids/segment?tag=a%00b", 400, "a tag must not hold control characters"),
+    ("/v1/ids/ticket?tag=none", 404, "there are no tickets of tag none"),
+    ("/v1/ids", 404, "there is nothing at this path"), ("/", 404, "there is nothing at this path"),
+    ("/v1/ids/segment/x", 404, "there is nothing at this path"),
+  ])
+  func whatIsWrongIsSaidAsProblemDetails(_ path: String, _ status: Int, _ detail: String) async throws {
+    let answer = try await HTTPDoor().ask(path)
+    #expect(answer.status == status && answer.type == "application/problem+json", "\(answer)")
+    let problem = try JSONDecoder().decode(Problem.self, from: Data(answer.text.utf8))
+    #expect(problem.status == status && problem.type == "about:blank")
+    #expect(problem.title == (status == 400 ? "Bad Request" : "Not Found"))
+    #expect(problem.detail.contains(detail), "\(problem.detail)")
+    #expect(!problem.code.isEmpty)
+  }
+
+  @Test func anUnknownTagIs404OnceTheListWasRead() async throws {
+    let door = try HTTPDoor()
+    async let answer = door.ask("/v1/ids/segment?tag=or%20ders")
+    await door.server.log.wait(for: "refresh")
+    door.server.directory.refreshed([TagRecord(tag: .default, maxID: 0, step: 10)])
+    let problem = try JSONDecoder().decode(Problem.self, from: Data(try await answer.text.utf8))
+    #expect(problem.status == 404 && problem.code == "unknownTag")
+    #expect(problem.detail == "no tag 'or ders'; create it with: mid tag create or ders")
+  }
+
+  @Test func aBatchIsAnsweredWithRanges() async throws {
+    let door = try HTTPDoor()
+    let answer = try await door.post("/v1/ids:batch", #"{"mode":"segment","count":900}"#)
+    #expect(
+      answer.text
+        == #"{"mode":"segment","tag":"default","count":900,"ranges":[{"start":"1","stride":"1","count":900}]}"#)
+    let next = try await door.post(
+      "/v1/ids:batch", #"{"count":1,"tag":"default","mode":"segment"}"#, type: "Application/JSON; charset=utf-8")
+    #expect(next.text.contains(#"{"start":"901","stride":"1","count":1}"#))
+  }
+
+  @Test(arguments: [
+    ("", 400, "the body is no JSON object"), ("[]", 400, "the body is no JSON object"),
+    ("{", 400, "the body is no JSON object"), ("{}", 400, "'mode' is to be a string, one of snowflake"),
+    (#"{"mode":"segment"}"#, 400, "'count' is to be a whole number, 1 or more"),
+    (#"{"mode":"segment","count":1.5}"#, 400, "'count' is to be a whole number"),
+    (#"{"mode":"segment","count":"1"}"#, 400, "'count' is to be a whole number"),
+    (#"{"mode":"segment","count":true}"#, 400, "'count' is to be a whole number"),
+    (#"{"mode":"segment","count":99999999999999999999}"#, 400, "'count' is to be a whole number"),
+    (#"{"mode":"segment","count":0}"#, 400, "count is 0; a batch has 1 to 10000 ids"),
+    (#"{"mode":"segment","count":10001}"#, 400, "count is 10001; a batch has 1 to 10000 ids"),
+    (#"{"mode":"segment","count":1,"tag":null}"#, 400, "'tag' is to be a string"),
+    (#"{"mode":"segment","count":1,"tga":"x"}"#, 400, "unknown member 'tga'; allowed: mode, tag, count"),
+    (#"{"mode":"other","count":1}"#, 400, "unknown mode 'other'"),
+    (String(repeating: " ", count: 1025), 413, "a request's body has at most 1024 bytes"),
+  ])
+  func aBatchThatIsWrongTakesNothing(_ body: String, _ status: Int, _ detail: String) async throws {
+    let door = try HTTPDoor()
+    let answer = try await door.post("/v1/ids:batch", body)
+    let problem = try JSONDecoder().decode(Problem.self, from: Data(answer.text.utf8))
+    #expect(answer.status == status && problem.detail.contains(detail), "\(answer)")
+    #expect(try await door.ask("/v1/ids/segment").text.contains(#"["1"]"#))
+  }
+
+  @Test func aBatchOfAnotherTypeIs415AndAnotherMethod405() async throws {
+    let door = try HTTPDoor()
+    #expect(try await door.post("/v1/ids:batch", #"{"mode":"segment","count":1}"#, type: "text/plain").status == 415)
+    #expect(try await door.ask("/v1/ids:batch", method: .post, body: "{}").status == 415)
+    for (path, method, allowed) in [
+      ("/v1/ids:batch", HTTPRequest.Method.get, "POST"), ("/v1/ids/segment", .post, "GET"),
+      ("/v1/ids/segment", .head, "GET"), ("/healthz", .delete, "GET, HEAD"), ("/readyz", .trace, "GET, HEAD"),
+    ] {
+      #expect(try await door.allowance(path, method) == (405, allowed))
+    }
+    let unknown = try #require(HTTPRequest.Method("BREW"))
+    #expect(try await door.ask("/healthz", method: unknown).status == 501)
+    #expect(try await door.ask("/nothing", method: .post).status == 404)
+  }
+
+  @Test func readinessIsToldByModeWithReasons() async throws {
+    let door = try HTTPDoor()
+    let up =
+      #"{"ready":true,"modes":{"snowflake":{"ready":true,"reasons":[]},"segment":{"ready":true,"reasons":[]},"#
+      + #""ticket":{"ready":true,"reasons":[]}}}"#
+    #expect(try await door.ask("/readyz") == .init(status: 200, type: "application/json", text: up))
+    door.server.readiness.withLock { $0.segment = false }
+    let down = try await door.ask("/readyz")
+    #expect(down.status == 503)
+    #expect(down.text.contains(#""snowflake":{"ready":true,"reasons":[]}"#))
+    #expect(down.text.contains(#""segment":{"ready":false,"reasons":["segment is off"]}"#))
+    door.server.readiness.withLock { $0.segment = true }
+    door.server.health.stopping.raise()
+    let stopping = try await door.ask("/readyz")
+    #expect(
+      stopping.status == 503
+        && stopping.text.contains(#""ticket":{"ready":false,"reasons":["the server is stopping"]}"#))
+    #expect(try await door.ask("/healthz").text == #"{"status":"ok"}"#)
+    #expect(try await door.ask("/healthz", method: .head) == .init(status: 200, type: "application/json", text: ""))
+  }
+
+  @Test(arguments: [
+    (IDError.Code.invalidArgument, 400), (.unknownTag, 404), (.tagExists, 409), (.overloaded, 429),
+    (.storeUnavailable, 503), (.storeRejected, 503), (.clockBehind, 503), (.leaseLost, 503), (.notReady, 503),
+    (.deadlineExceeded, 504), (.wentBackwards, 500), (.exhausted, 500),
+  ])
+  func codesBecomeStatuses(_ code: IDError.Code, _ status: Int) {
+    let problem = HTTPProblem(IDError(code, "secret place"))
+    #expect(problem.status.code == status && problem.code == code.description)
+    #expect((problem.headers[.retryAfter] != nil) == [429, 503].contains(status))
+    // The store's own words are for the log.
+    #expect(problem.detail.contains("secret") == ![IDError.Code.storeUnavailable, .storeRejected].contains(code))
+  }
+}
+
+/// Problem details, as a client reads them.
+struct Problem: Decodable {
+  var type: String
+  var title: String
+  var status: Int
+  var code: String
+  var detail: String
+}
