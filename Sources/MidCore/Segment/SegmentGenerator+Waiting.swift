@@ -224,7 +224,12 @@ extension SegmentGenerator {
   /// The state as numbers. Takes the lock for a moment.
   public var snapshot: SegmentSnapshot {
     let now = self.clock.monotonicNanoseconds()
-    return self.machine.withLock { $0.snapshot(servingLeft: self.servingLeft, now: now) }
+    return self.machine.withLock { machine in
+      var snapshot = machine.snapshot(servingLeft: self.servingLeft, now: now)
+      snapshot.servingEnd = self.limit.load(ordering: .acquiring)
+      snapshot.stride = self.stride
+      return snapshot
+    }
   }
 
   private func stop(_ reason: IDError) -> [IDRange] {

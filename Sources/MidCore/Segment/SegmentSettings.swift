@@ -76,6 +76,10 @@ public struct SegmentLoad: Sendable, Hashable {
 public struct SegmentSnapshot: Sendable, Hashable {
   /// Ids left in the serving range.
   public var servingLeft: Int64 = 0
+  /// The end of the serving range, 0 before the first.
+  public var servingEnd: Int64 = 0
+  /// The distance between neighbouring ids.
+  public var stride: Int64 = 1
   /// Ids left in standby.
   public var standbyLeft: Int64 = 0
   /// Callers that wait.

@@ -24,11 +24,9 @@ struct HTTPProblem: Error, Sendable, Equatable {
   }
 
   /// A path that leads nowhere.
-  static func notFound(_ path: String) -> HTTPProblem {
-    HTTPProblem(
-      status: .notFound, code: "unknownPath",
-      detail: "there is nothing at this path; GET /openapi.json says what there is")
-  }
+  static let notFound = HTTPProblem(
+    status: .notFound, code: "unknownPath",
+    detail: "there is nothing at this path; GET /openapi.json says what there is")
 
   /// A path that is asked in another way.
   static func methodNotAllowed(_ allowed: [HTTPRequest.Method]) -> HTTPProblem {

@@ -14,7 +14,7 @@ package struct HTTPService: Service {
     /// Where to listen; port 0 takes a free one.
     var address: HostPort
     /// What is served there.
-    var responder: RouterResponder<BasicRequestContext>
+    var responder: HTTPRouter.Responder
   }
 
   /// What answers say of their server.
@@ -90,14 +90,17 @@ package struct HTTPService: Service {
       configuration: ApplicationConfiguration(
         address: .hostname(address.host, port: address.port),
         serverName: Self.serverName,
-        availableConnectionsDelegate: MaximumAvailableConnections(self.settings.maxConnections)),
+        availableConnectionsDelegate: MaximumAvailableConnections(
+          self.settings.maxConnections, logger: Self.quiet)),
       onServerRunning: { channel in
         onListening(HostPort(host: address.host, port: channel.localAddress?.port ?? address.port))
       },
-      // Requests are counted, not logged: a query may hold a token.
-      logger: Logger(label: "mid.http", factory: { _ in SwiftLogNoOpLogHandler() })
+      logger: Self.quiet
     )
   }
+
+  /// Requests are counted, not logged: a query may hold a token.
+  private static let quiet = Logger(label: "mid.http", factory: { _ in SwiftLogNoOpLogHandler() })
 }
 
 /// Runs services that begin and end together, as one: each is told to stop at the same time.

@@ -106,6 +106,9 @@ package final class SegmentDirectory: Sendable {
   /// Whether the last read of the list succeeded.
   package var isCurrent: Bool { self.state.withLock { $0.lookups.isRead && $0.lastError == nil } }
 
+  /// The rows of the list as it was last read, in no particular order.
+  package var records: [TagRecord] { self.state.withLock { Array($0.known.values) } }
+
   /// The generator of `tag` if it was asked for before, for the hot path.
   package func cached(_ tag: Tag) -> SegmentGenerator? {
     self.state.withLock { $0.generators[tag] }

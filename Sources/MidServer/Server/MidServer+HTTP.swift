@@ -1,4 +1,3 @@
-import Hummingbird
 import Logging
 import MidCore
 import MidRPC
@@ -15,9 +14,13 @@ extension MidServer {
   ) -> [any Service] {
     let settings = self.configuration.http
     guard let address = settings.address else { return [] }
-    let router = HTTPRouter.counting(in: HTTPMetrics(registry: self.registry))
+    let router = HTTPRouter(countingIn: HTTPMetrics(registry: self.registry))
     HealthRoutes(readiness: readiness).add(to: router)
     IDRoutes(ids: ids, maximumList: settings.maxIDs, maximumBody: settings.maxBodyBytes).add(to: router)
+    let clock = self.clock
+    LeafRoutes(
+      ids: ids, now: { clock.wallMilliseconds() }, localTime: { LocalTime.text(milliseconds: $0) }
+    ).add(to: router)
     return [
       HTTPService(
         HTTPService.Port(purpose: "http", address: address, responder: router.buildResponder()), settings: settings,

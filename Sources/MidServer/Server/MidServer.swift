@@ -23,7 +23,7 @@ package struct MidServer {
   private let ticketStores: [any TicketStore]
   let registry: PrometheusRegistry
   let logger: Logger
-  private let clock = SystemClock()
+  let clock = SystemClock()
 
   /// Creates a server.
   ///

@@ -18,7 +18,7 @@ struct HTTPDoor: Sendable {
 
   let server: IDServer
   let ids: IDMethods
-  private let responder: RouterResponder<BasicRequestContext>
+  private let responder: HTTPRouter.Responder
 
   init(
     maximumWaiters: Int = 100, maximumBatch: Int64 = 10_000, maximumWait: Duration = .seconds(60), step: Int64 = 1000,
@@ -30,9 +30,10 @@ struct HTTPDoor: Sendable {
       texts: TextIDs(clock: server.clock, random: SeededRandom(seed: 1)),
       limits: IDMethods.Limits(
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters), meter: server.metrics)
-    let router = HTTPRouter.counting(in: HTTPMetrics(registry: server.registry))
+    let router = HTTPRouter(countingIn: HTTPMetrics(registry: server.registry))
     HealthRoutes(readiness: Readiness(health: server.health) { ["\($0) is off"] }).add(to: router)
     IDRoutes(ids: ids, maximumList: maximumList, maximumBody: 1024).add(to: router)
+    LeafRoutes(ids: ids, now: { IDServer.start }, localTime: { "\($0) here" }).add(to: router)
     self.server = server
     self.ids = ids
     self.responder = router.buildResponder()

@@ -125,7 +125,9 @@ struct IDRoutesTests {
       #expect(try await door.allowance(path, method) == (405, allowed))
     }
     let unknown = try #require(HTTPRequest.Method("BREW"))
-    #expect(try await door.ask("/healthz", method: unknown).status == 501)
+    #expect(try await door.allowance("/healthz", unknown) == (405, "GET, HEAD"))
+    #expect(try await door.allowance("//v1/ids/segment/", .put) == (405, "GET"))
+    #expect(try await door.ask("/nothing", method: unknown).status == 404)
     #expect(try await door.ask("/nothing", method: .post).status == 404)
   }
 

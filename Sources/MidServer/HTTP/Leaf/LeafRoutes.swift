@@ -1,0 +1,98 @@
+import HTTPTypes
+import Hummingbird
+import MidCore
+
+/// Leaf's paths, as its clients know them: the bare id as text, and failures as its framework writes them.
+///
+/// `/api/segment/get/{key}`, `/api/snowflake/get/{key}`, `/decodeSnowflakeId?snowflakeId=N`, `/cache` and `/db`, by any
+/// method. Where Leaf would have answered 0 or a number below it, the answer is a failure.
+struct LeafRoutes: Sendable {
+  let ids: IDMethods
+  /// The time, in milliseconds since the Unix epoch.
+  let now: @Sendable () -> Int64
+  /// Writes a time as the wall clock of this machine shows it.
+  let localTime: @Sendable (_ milliseconds: Int64) -> String
+
+  func add(to router: HTTPRouter) {
+    let any = HTTPRouter.everyMethod
+    router.route("/api/segment/get/{key}", any) { request, context in
+      await self.segment(context.parameters.get("key") ?? "", request)
+    }
+    router.route("/api/snowflake/get/{key}", any) { request, _ in await self.snowflake(request) }
+    router.route("/decodeSnowflakeId", any) { request, _ in try self.decode(request) }
+    let pages = LeafPages(segments: self.ids.segments)
+    router.route("/cache", any) { _, _ in .text(pages.cache, type: LeafPages.contentType) }
+    router.route("/db", any) { _, _ in .text(pages.table, type: LeafPages.contentType) }
+  }
+
+  // MARK: - Ids
+
+  private func segment(_ key: String, _ request: Request) async -> Response {
+    do throws(IDError) {
+      let tag = try Tag(HTTPQuery.decoded(key, isForm: false) ?? key)
+      return Self.answer(try await self.ids.ids(of: .segment, tag: tag, count: 1))
+    } catch {
+      return self.failure(Self.segmentCode(error.code), request)
+    }
+  }
+
+  private func snowflake(_ request: Request) async -> Response {
+    do throws(IDError) {
+      return Self.answer(try await self.ids.ids(of: .snowflake, tag: .default, count: 1))
+    } catch {
+      return self.failure(Self.snowflakeCode(error.code), request)
+    }
+  }
+
+  private static func answer(_ ranges: [IDRange]) -> Response {
+    .text(IDRoutes.list(ranges, separator: ","), type: "text/plain;charset=UTF-8")
+  }
+
+  /// Leaf's number for a failure: -1 not initialised, -2 key unknown, -3 no segment ready.
+  static func segmentCode(_ code: IDError.Code) -> Int {
+    switch code {
+    case .notReady: -1
+    case .unknownTag, .invalidArgument: -2
+    default: -3
+    }
+  }
+
+  /// Leaf's number for a failure: -3 the clock went back too far to wait for, -1 no id in time, whatever the reason.
+  static func snowflakeCode(_ code: IDError.Code) -> Int { code == .clockBehind ? -3 : -1 }
+
+  private func failure(_ number: Int, _ request: Request) -> Response {
+    self.error(.internalServerError, "Result{id=\(number), status=EXCEPTION}", request)
+  }
+
+  /// A failure as Leaf's framework writes it.
+  private func error(_ status: HTTPResponse.Status, _ message: String, _ request: Request) -> Response {
+    var text =
+      "{\"timestamp\":\(self.now()),\"status\":\(status.code),\"error\":\"\(status.reasonPhrase)\",\"message\":"
+    LogLine.appendString(message, to: &text)
+    text += ",\"path\":"
+    LogLine.appendString(request.uri.path, to: &text)
+    return .text(text + "}", type: "application/json;charset=UTF-8", status: status)
+  }
+
+  // MARK: - Taking an id apart
+
+  private func decode(_ request: Request) throws(HTTPProblem) -> Response {
+    guard let text = try HTTPQuery(request.uri.query ?? "")["snowflakeId"] else {
+      return self.error(.badRequest, "Required String parameter 'snowflakeId' is not present", request)
+    }
+    let type = "application/json;charset=UTF-8"
+    let layout = self.ids.snowflake.layout
+    guard let id = Int64(text) else { return .text(Self.undecodable, type: type) }
+    do throws(IDError) {
+      let fields = try layout.decompose(id)
+      let time = layout.wallMilliseconds(ofTick: fields.tick)
+      return .text(
+        "{\"timestamp\":\"\(time)(\(self.localTime(time)))\",\"sequenceId\":\"\(fields.sequence)\","
+          + "\"workerId\":\"\(fields.worker)\"}", type: type)
+    } catch {
+      return .text(Self.undecodable, type: type)
+    }
+  }
+
+  private static let undecodable = "{\"errorMsg\":\"snowflake Id反解析发生异常!\"}"
+}
