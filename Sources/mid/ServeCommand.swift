@@ -46,8 +46,11 @@ struct ServeCommand: AsyncParsableCommand {
     let location = configuration.store.location
     let kind = if case .sqlite = location { "sqlite" } else { "mysql" }
     if !configuration.grpc.tls.isOn {
-      let open = [("grpc", configuration.grpc.address), ("http", configuration.http.address)]
-        .filter { $0.1?.isLoopback == false }
+      let open = [
+        ("grpc", configuration.grpc.address), ("http", configuration.http.address),
+        ("http.tinyid", configuration.http.tinyidAddress),
+      ]
+      .filter { $0.1?.isLoopback == false }
       for case (let purpose, let address?) in open {
         logger.warning(
           "serving without TLS on an address that others can reach", metadata: [purpose: "\(address)"])
@@ -131,6 +134,7 @@ struct ServeCommand: AsyncParsableCommand {
   ) {
     var lines = ["mid \(MidVersion.current) serves", "  gRPC     \(addresses.grpc)\(tls.isOn ? " (TLS)" : "")"]
     if let http = addresses.http { lines.append("  HTTP     http\(tls.isOn ? "s" : "")://\(http)") }
+    if let tinyid = addresses.tinyid { lines.append("  Tinyid   http\(tls.isOn ? "s" : "")://\(tinyid)") }
     if let metrics = addresses.metrics { lines.append("  metrics  http://\(metrics)/metrics") }
     lines.append("  store    \(location)")
     lines += databases.map { "  segments \($0.name)" }

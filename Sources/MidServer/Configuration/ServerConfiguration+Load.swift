@@ -79,7 +79,8 @@ extension ServerConfiguration {
         maxHeaderBytes: try settings(Settings.httpMaxHeaderBytes),
         maxBodyBytes: try settings(Settings.httpMaxBodyBytes),
         maxIDs: try settings(Settings.httpMaxIDs), requestTimeout: try settings(Settings.httpRequestTimeout),
-        idleTimeout: try settings(Settings.httpIdleTimeout)),
+        idleTimeout: try settings(Settings.httpIdleTimeout), tinyidAddress: try settings(Settings.httpTinyidAddress),
+        tinyidTokens: try settings(Settings.httpTinyidTokens)),
       metricsAddress: try settings(Settings.metricsAddress),
       snowflake: Snowflake(
         workerID: try settings(Settings.workerID), workerRange: try settings(Settings.workerRange),

@@ -96,6 +96,10 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var requestTimeout: Duration
     /// `http.idle_timeout`.
     package var idleTimeout: Duration
+    /// `http.tinyid.address`, or nil for `off`.
+    package var tinyidAddress: HostPort?
+    /// `http.tinyid.tokens`.
+    package var tinyidTokens: Bool
   }
 
   /// Snowflake ids.

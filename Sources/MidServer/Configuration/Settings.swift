@@ -87,7 +87,9 @@ package enum Settings {
 
   static let grpcTLSCertificate = Setting(
     "grpc.tls.certificate", .optional(.file), default: "",
-    help: "The server's certificate chain, PEM, its own first. With it and grpc.tls.key gRPC is served over TLS only.")
+    help:
+      "The server's certificate chain, PEM, its own first. With it and grpc.tls.key gRPC and HTTP are served over TLS only."
+  )
   static let grpcTLSKey = Setting(
     "grpc.tls.key", .optional(.file), default: "",
     help: "The private key of the certificate, PEM and not encrypted. Only this program's user should read it.")
@@ -131,6 +133,13 @@ package enum Settings {
   static let httpIdleTimeout = Setting(
     "http.idle_timeout", .duration(.seconds(1)...(.seconds(86_400))), default: "60s",
     help: "How long a connection may go without a request, TLS handshake and header included, before it is closed.")
+
+  static let httpTinyidAddress = Setting(
+    "http.tinyid.address", .addressOrOff, default: "off",
+    help: "Where Tinyid's paths are served alone, beside http.address: Tinyid's own port is 9999.")
+  static let httpTinyidTokens = Setting(
+    "http.tinyid.tokens", .onOff, default: "on",
+    help: "Whether Tinyid's paths ask for a token of the table tiny_id_token; without that table nobody has one.")
 
   static let metricsAddress = Setting(
     "metrics.address", .addressOrOff, default: "127.0.0.1:9190", flag: "--metrics",
@@ -285,7 +294,7 @@ package enum Settings {
     grpcTLSCertificate, grpcTLSKey, grpcTLSClientCA, grpcTLSClientCertificates, grpcTLSMinimumVersion,
     grpcTLSMaxHandshakes,
     httpAddress, httpMaxConnections, httpMaxHeaderBytes, httpMaxBodyBytes, httpMaxIDs, httpRequestTimeout,
-    httpIdleTimeout,
+    httpIdleTimeout, httpTinyidAddress, httpTinyidTokens,
     metricsAddress, workerID, workerRange, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,
     snowflakeRenewInterval,

@@ -9,26 +9,49 @@ extension MidServer {
   ///
   /// - Parameter onListening: Is told a port's purpose and address once it is bound.
   func makeHTTP(
-    _ ids: IDMethods, readiness: Readiness, tls: RPCTLSContext?,
+    _ ids: IDMethods, metrics: ServerMetrics, readiness: Readiness, tokens: TinyidTokens?, tls: RPCTLSContext?,
     onListening: @escaping @Sendable (_ purpose: String, HostPort) -> Void
   ) -> [any Service] {
     let settings = self.configuration.http
-    guard let address = settings.address else { return [] }
-    let router = HTTPRouter(countingIn: HTTPMetrics(registry: self.registry))
-    HealthRoutes(readiness: readiness).add(to: router)
-    IDRoutes(ids: ids, maximumList: settings.maxIDs, maximumBody: settings.maxBodyBytes).add(to: router)
-    let clock = self.clock
-    LeafRoutes(
-      ids: ids, now: { clock.wallMilliseconds() }, localTime: { LocalTime.text(milliseconds: $0) }
-    ).add(to: router)
-    return [
-      HTTPService(
-        HTTPService.Port(purpose: "http", address: address, responder: router.buildResponder()), settings: settings,
-        tls: tls,
-        // As gRPC's: some of the grace time is left for giving back what is left.
-        grace: self.configuration.shutdownGrace * 0.8
-      ) { onListening("http", $0) }
-    ]
+    let httpMetrics = HTTPMetrics(registry: self.registry)
+    let health = HealthRoutes(readiness: readiness)
+    let tinyid = TinyidRoutes(
+      ids: ids,
+      segments: TinyidSegments(ids: ids, store: self.store) { metrics.loaded(tag: $0, duration: $1, error: $2) },
+      tokens: settings.tinyidTokens ? tokens : nil, needsToken: settings.tinyidTokens,
+      maximumBody: settings.maxBodyBytes)
+    var ports: [HTTPService.Port] = []
+    if let address = settings.address {
+      let router = HTTPRouter(countingIn: httpMetrics)
+      health.add(to: router)
+      IDRoutes(ids: ids, maximumList: settings.maxIDs, maximumBody: settings.maxBodyBytes).add(to: router)
+      let clock = self.clock
+      LeafRoutes(
+        ids: ids, now: { clock.wallMilliseconds() }, localTime: { LocalTime.text(milliseconds: $0) }
+      ).add(to: router)
+      tinyid.add(to: router)
+      ports.append(HTTPService.Port(purpose: "http", address: address, responder: router.buildResponder()))
+    }
+    if let address = settings.tinyidAddress {
+      let router = HTTPRouter(countingIn: httpMetrics)
+      health.add(to: router)
+      tinyid.add(to: router)
+      ports.append(HTTPService.Port(purpose: "http.tinyid", address: address, responder: router.buildResponder()))
+    }
+    return ports.map { port in
+      // As gRPC's: some of the grace time is left for giving back what is left.
+      HTTPService(port, settings: settings, tls: tls, grace: self.configuration.shutdownGrace * 0.8) {
+        onListening(port.purpose, $0)
+      }
+    }
+  }
+
+  /// The tokens of Tinyid's clients, or nil where nobody is asked for one or the store has none.
+  func makeTokens() -> TinyidTokens? {
+    let settings = self.configuration.http
+    guard settings.tinyidTokens, settings.address != nil || settings.tinyidAddress != nil else { return nil }
+    guard let store = self.store as? any TokenStore else { return nil }
+    return TinyidTokens(store: store, interval: self.configuration.segment.tagRefresh, logger: self.logger)
   }
 
   /// Why Snowflake ids can't be had.
@@ -48,13 +71,14 @@ extension MidServer {
     var purposes: Set<String> = ["grpc"]
     if self.configuration.metricsAddress != nil { purposes.insert("metrics") }
     if self.configuration.http.address != nil { purposes.insert("http") }
+    if self.configuration.http.tinyidAddress != nil { purposes.insert("http.tinyid") }
     let (logger, location) = (self.logger, self.store.location)
     return ListeningPorts(purposes) { bound in
       guard let grpc = bound["grpc"] else { return }
       logger.info(
         "server started",
         metadata: bound.mapValues { "\($0)" }.merging(["store": "\(location)"]) { $1 })
-      onListening(Addresses(grpc: grpc, http: bound["http"], metrics: bound["metrics"]))
+      onListening(Addresses(grpc: grpc, http: bound["http"], tinyid: bound["http.tinyid"], metrics: bound["metrics"]))
     }
   }
 }

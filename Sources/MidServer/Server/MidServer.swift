@@ -13,6 +13,8 @@ package struct MidServer {
     package var grpc: HostPort
     /// The HTTP port, or nil where HTTP is off.
     package var http: HostPort?
+    /// The port of Tinyid's paths alone, or nil where there is none.
+    package var tinyid: HostPort?
     /// The metrics port, or nil where metrics are off.
     package var metrics: HostPort?
   }
@@ -131,15 +133,17 @@ package struct MidServer {
           segments.reload()
         }, logger: self.logger))
     services.append(semiSync)
+    let tokens = self.makeTokens()
+    if let tokens { services.append(tokens) }
     services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {
       services.append(
         MetricsServer(address: address, registry: self.registry) { listening.bound("metrics", $0) })
     }
-    services.append(
-      SideBySide(
-        services: [rpc]
-          + self.makeHTTP(ids, readiness: readiness, tls: certificates.context) { listening.bound($0, $1) }))
+    let http = self.makeHTTP(ids, metrics: metrics, readiness: readiness, tokens: tokens, tls: certificates.context) {
+      listening.bound($0, $1)
+    }
+    services.append(SideBySide(services: [rpc] + http))
     var configuration = ServiceGroupConfiguration(
       // Also where one fails, a port in use for one: what was taken goes back in the same order.
       services: services.map {
