@@ -30,6 +30,10 @@ extension MidServer {
         ids: ids, now: { clock.wallMilliseconds() }, localTime: { LocalTime.text(milliseconds: $0) }
       ).add(to: router)
       tinyid.add(to: router)
+      OpenAPIRoutes(
+        maximumList: min(settings.maxIDs, self.configuration.batchMax), maximumBatch: self.configuration.batchMax,
+        maximumTickets: self.configuration.ticket.batchMax
+      ).add(to: router)
       ports.append(HTTPService.Port(purpose: "http", address: address, responder: router.buildResponder()))
     }
     if let address = settings.tinyidAddress {

@@ -34,6 +34,7 @@ struct HTTPDoor: Sendable {
     HealthRoutes(readiness: Readiness(health: server.health) { ["\($0) is off"] }).add(to: router)
     IDRoutes(ids: ids, maximumList: maximumList, maximumBody: 1024).add(to: router)
     LeafRoutes(ids: ids, now: { IDServer.start }, localTime: { "\($0) here" }).add(to: router)
+    OpenAPIRoutes(maximumList: maximumList, maximumBatch: Int(maximumBatch), maximumTickets: 50).add(to: router)
     self.server = server
     self.ids = ids
     self.responder = router.buildResponder()

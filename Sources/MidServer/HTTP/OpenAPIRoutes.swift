@@ -1,0 +1,123 @@
+import Hummingbird
+
+/// `/openapi.json`: what the HTTP port answers, as an OpenAPI 3.1 document with this server's own limits.
+struct OpenAPIRoutes: Sendable {
+  let document: String
+
+  /// - Parameters:
+  ///   - maximumList: The most ids of a list.
+  ///   - maximumBatch: The most ids of a batch.
+  ///   - maximumTickets: The most tickets of either.
+  init(maximumList: Int, maximumBatch: Int, maximumTickets: Int) {
+    let list = Self.lists(
+      [
+        ("snowflake", maximumList), ("segment", maximumList), ("ticket", min(maximumList, maximumTickets)),
+      ])
+    let paths = [
+      list, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.health, Self.leaf, Self.tinyid,
+    ]
+    self.document = Self.head + paths.joined(separator: ",\n") + "\n" + Self.tail
+  }
+
+  func add(to router: HTTPRouter) {
+    let document = self.document
+    router.route("/openapi.json", [.get, .head]) { _, _ in .json(document) }
+  }
+
+  private static let head = """
+    {
+    "openapi": "3.1.0",
+    "info": {
+      "title": "mid",
+      "version": "\(MidVersion.current)",
+      "description": "IDs that never repeat. Numbers of 64 bits are strings in /v1, since JavaScript's have 53 bits.",
+      "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    },
+    "paths": {
+
+    """
+
+  /// The three modes stand as paths of their own: what they allow differs.
+  private static func lists(_ modes: [(name: String, maximum: Int)]) -> String {
+    modes.map { mode, maximum in
+      let tag = mode == "snowflake" ? "" : "{\"$ref\": \"#/components/parameters/tag\"}, "
+      return """
+        "/v1/ids/\(mode)": {"get": {
+          "operationId": "\(mode)Ids",
+          "summary": "Ids of mode \(mode), listed.",
+          "parameters": [\(tag){
+            "name": "count", "in": "query", "description": "How many.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": \(maximum), "default": 1}
+          }],
+          "responses": {
+            "200": {"description": "The ids.", "content": {"application/json": {
+              "schema": {"$ref": "#/components/schemas/\(mode == "snowflake" ? "List" : "TagList")"}}}},
+            \(Self.failures)
+          }
+        }}
+        """
+    }.joined(separator: ",\n")
+  }
+
+  private static func batch(_ maximum: Int, _ maximumTickets: Int) -> String {
+    func variant(_ mode: String, _ maximum: Int) -> String {
+      """
+      {"type": "object", "required": ["mode", "count"], "additionalProperties": false, "properties": {
+          "mode": {"const": "\(mode)"}, "tag": {"$ref": "#/components/schemas/Tag"},
+          "count": {"type": "integer", "minimum": 1, "maximum": \(maximum)}}}
+      """
+    }
+    return """
+      "/v1/ids:batch": {"post": {
+        "operationId": "batch",
+        "summary": "Many ids, as ranges.",
+        "requestBody": {"required": true, "content": {"application/json": {"schema": {"oneOf": [
+          \(variant("snowflake", maximum)),
+          \(variant("segment", maximum)),
+          \(variant("ticket", maximumTickets))
+        ]}}}},
+        "responses": {
+          "200": {"description": "The ranges.", "content": {"application/json": {
+            "schema": {"$ref": "#/components/schemas/Batch"}}}},
+          "413": {"$ref": "#/components/responses/Problem"},
+          "415": {"$ref": "#/components/responses/Problem"},
+          \(Self.failures)
+        }
+      }}
+      """
+  }
+
+  private static let failures = [400, 404, 405, 429, 500, 503, 504]
+    .map { "\"\($0)\": {\"$ref\": \"#/components/responses/Problem\"}" }.joined(separator: ",\n      ")
+
+  private static let health = """
+    "/healthz": {"get": {
+      "operationId": "health",
+      "summary": "Whether the process serves.",
+      "responses": {
+        "200": {"description": "It does.", "content": {"application/json": {"schema": {
+          "type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}}}},
+        "405": {"$ref": "#/components/responses/Problem"}
+      }
+    }},
+    "/readyz": {"get": {
+      "operationId": "readiness",
+      "summary": "Whether ids can be had here, by mode, and why not.",
+      "responses": {
+        "200": {"description": "Snowflake and segment ids can be had.", "content": {"application/json": {
+          "schema": {"$ref": "#/components/schemas/Readiness"}}}},
+        "503": {"description": "They can't.", "content": {"application/json": {
+          "schema": {"$ref": "#/components/schemas/Readiness"}}}},
+        "405": {"$ref": "#/components/responses/Problem"}
+      }
+    }},
+    "/openapi.json": {"get": {
+      "operationId": "document",
+      "summary": "This document.",
+      "responses": {
+        "200": {"description": "It.", "content": {"application/json": {"schema": {"type": "object"}}}},
+        "405": {"$ref": "#/components/responses/Problem"}
+      }
+    }}
+    """
+}

@@ -1,0 +1,55 @@
+import Foundation
+import HTTPTypes
+import Testing
+
+@testable import MidServer
+
+@Suite("The OpenAPI document")
+struct OpenAPITests {
+  private static func document() throws -> [String: Any] {
+    let text = OpenAPIRoutes(maximumList: 70, maximumBatch: 9_000, maximumTickets: 50).document
+    return try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+  }
+
+  /// All `$ref`s in a value.
+  private static func references(_ value: Any) -> [String] {
+    if let object = value as? [String: Any] {
+      return object.flatMap { key, value in
+        key == "$ref" ? [value as? String ?? ""] : self.references(value)
+      }
+    }
+    return (value as? [Any])?.flatMap { self.references($0) } ?? []
+  }
+
+  @Test func everyReferenceLeadsSomewhere() throws {
+    let document = try Self.document()
+    let references = Set(Self.references(document))
+    #expect(references.count > 10)
+    for reference in references {
+      var value: Any? = document
+      for name in reference.split(separator: "/").dropFirst() { value = (value as? [String: Any])?[String(name)] }
+      #expect(value != nil, "\(reference)")
+    }
+  }
+
+  @Test func everyPathOfItIsServedByTheMethodItNames() async throws {
+    let door = try HTTPDoor()
+    let paths = try #require(try Self.document()["paths"] as? [String: [String: Any]])
+    #expect(paths.count == 16)
+    // Tinyid's need a token's table; they are served by the real program in the system tests.
+    for (path, methods) in paths where !path.hasPrefix("/tinyid/") {
+      for method in methods.keys {
+        let answer = try await door.ask(
+          path.replacing("{key}", with: "default"), method: method == "post" ? .post : .get)
+        #expect(![404, 405, 501].contains(answer.status), "\(method) \(path): \(answer)")
+      }
+    }
+  }
+
+  @Test func theLimitsAreTheServersOwn() throws {
+    let text = OpenAPIRoutes(maximumList: 70, maximumBatch: 9_000, maximumTickets: 50).document
+    #expect(text.components(separatedBy: "\"maximum\": 70,").count == 3)
+    #expect(text.components(separatedBy: "\"maximum\": 9000}").count == 3)
+    #expect(text.components(separatedBy: "\"maximum\": 50").count == 3)
+  }
+}
