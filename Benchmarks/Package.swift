@@ -29,6 +29,17 @@ let package = Package(
       swiftSettings: strict,
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]
     ),
+    // An answer of the same length by a bare NIO HTTP/1.1 server, for script/bench http.
+    .executableTarget(
+      name: "HTTP1Peer",
+      dependencies: [
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      path: "Benchmarks/HTTP1Peer",
+      swiftSettings: strict
+    ),
     // The same reply by swift-nio-http2's own server, for script/bench.
     .executableTarget(
       name: "HTTP2Peer",

@@ -39,6 +39,16 @@ def test_every_peer_is_measured_or_said_to_be_left_out():
         assert (peer in table) != (f"{peer} is left out" in output), output
 
 
+def test_http_is_measured_by_path_and_the_bare_server_or_said_to_be_left_out():
+    output = bench("http")
+    table = rows(output)
+    for path in ("GET /v1/ids/snowflake", "GET /v1/ids/segment", "GET /api/segment/get/default"):
+        assert float(table[path][2].split()[0]) > 0 and int(table[path][4].replace(",", "")) > 0, output
+    bare = "bare NIO HTTP/1.1"
+    assert (bare in table) != (f"{bare} is left out" in output), output
+    assert all(bool(table[path][5]) == (bare in table) for path in table if path != bare), output
+
+
 def test_batches_give_no_more_ids_than_were_asked_for():
     for line in bench("batch").splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]

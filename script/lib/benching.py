@@ -144,7 +144,7 @@ def start_mid(arguments, folder, **settings):
         },
         folder=folder,
     )
-    server.metrics = metrics
+    server.metrics, server.http = metrics, http
     return server.wait()
 
 
