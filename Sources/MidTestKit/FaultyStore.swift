@@ -235,3 +235,15 @@ extension FaultyStore: StripeStore {
     return stripes
   }
 }
+
+/// Of a wrapped store that has no tokens, the call fails with ``IDError/Code/storeRejected``.
+extension FaultyStore: TokenStore {
+  public func clientTokens() async throws(IDError) -> [ClientToken] {
+    try await self.passed { () async throws(IDError) in
+      guard let tokens = self.store as? any TokenStore else {
+        throw IDError(.storeRejected, "a store of the kind \(self.store.kind) has no tokens")
+      }
+      return try await tokens.clientTokens()
+    }
+  }
+}

@@ -5,7 +5,7 @@ internal import Synchronization
 /// Its rows follow the rule of `mid_stripes`: a row (max_id, step) hands out `(max_id, max_id + count × delta]` next, and
 /// the delta is 1 unless somebody asks for another. It starts with the tag `default`, whose step is 10,000 and whose first
 /// id is 1. All calls are safe from any thread.
-public final class MemoryStore: IDStore, StripeStore, TicketStore {
+public final class MemoryStore: IDStore, StripeStore, TicketStore, TokenStore {
   struct State: Sendable {
     var tags: [Tag: TagRecord] = [:]
     /// By which token a row is closed.
@@ -13,6 +13,8 @@ public final class MemoryStore: IDStore, StripeStore, TicketStore {
     var closed: [Tag: StripeRow.State] = [:]
     var workers: [Int64: WorkerRecord] = [:]
     var lastTickets: [TicketTable: Int64] = [:]
+    /// What the table of tokens holds, or nil where there is none.
+    var tokens: [ClientToken]?
     var isClosed = false
   }
 
@@ -130,6 +132,20 @@ extension MemoryStore {
   public func inspect(_ tables: [TicketTable]) async throws(IDError) -> TicketInspection {
     try self.transaction { state throws(IDError) in
       TicketInspection(missing: tables.filter { state.lastTickets[$0] == nil })
+    }
+  }
+}
+
+extension MemoryStore {
+  /// Replaces all tokens; nil takes their table away, as it is at the start.
+  public func setClientTokens(_ tokens: [ClientToken]?) {
+    self.state.withLock { $0.tokens = tokens }
+  }
+
+  public func clientTokens() async throws(IDError) -> [ClientToken] {
+    try self.transaction { state throws(IDError) in
+      guard let tokens = state.tokens else { throw IDError(.storeRejected, "there are no tokens in memory") }
+      return tokens
     }
   }
 }

@@ -51,10 +51,13 @@ extension MidServer {
   }
 
   /// The tokens of Tinyid's clients, or nil where nobody is asked for one or the store has none.
-  func makeTokens() -> TinyidTokens? {
+  ///
+  /// - Parameter databases: The databases of segments, where these are not the store.
+  func makeTokens(_ databases: (any CompositeStore)?) -> TinyidTokens? {
     let settings = self.configuration.http
     guard settings.tinyidTokens, settings.address != nil || settings.tinyidAddress != nil else { return nil }
-    guard let store = self.store as? any TokenStore else { return nil }
+    let own = self.store as? any TokenStore
+    guard let store: any TokenStore = databases ?? own else { return nil }
     return TinyidTokens(store: store, interval: self.configuration.segment.tagRefresh, logger: self.logger)
   }
 

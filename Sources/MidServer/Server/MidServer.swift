@@ -133,7 +133,7 @@ package struct MidServer {
           segments.reload()
         }, logger: self.logger))
     services.append(semiSync)
-    let tokens = self.makeTokens()
+    let tokens = self.makeTokens(databases)
     if let tokens { services.append(tokens) }
     services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {

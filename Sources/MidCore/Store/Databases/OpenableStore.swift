@@ -15,10 +15,10 @@ public protocol OpenableStore: Sendable {
 }
 
 /// A database of segments that can be one of several.
-public typealias SegmentDatabaseStore = IDStore & StripeStore
+public typealias SegmentDatabaseStore = IDStore & StripeStore & TokenStore
 
 /// Segments that several databases keep together.
-public protocol CompositeStore: SegmentStore, OpenableStore {
+public protocol CompositeStore: SegmentStore, TokenStore, OpenableStore {
   /// The databases, and which of them answer.
   var databases: SegmentDatabases { get }
 
@@ -48,6 +48,13 @@ extension CompositeStore {
 
   /// Waits for what is under way, and closes all databases.
   public func close() async { await self.databases.close() }
+
+  /// The tokens of all databases together, each once: one that a single database holds is good for its tag, wherever the
+  /// tag's ids come from. Of a database that can't be asked, those that it had when it was read last.
+  ///
+  /// - Throws: Where not one was ever read: ``IDError/Code/storeRejected`` where no database has the table or lets it be
+  ///   read, ``IDError/Code/storeUnavailable`` where one may have it.
+  public func clientTokens() async throws(IDError) -> [ClientToken] { try await self.databases.clientTokens() }
 
   /// Whether commits of all databases that answer wait for a replica; see ``IDStore/semiSync()``.
   public func semiSync() async throws(IDError) -> Bool? { try await self.databases.semiSync() }

@@ -42,6 +42,8 @@ public final class SegmentDatabases: Sendable {
     var error: IDError?
     /// Its tags as they were read last.
     var list: [TagRecord]?
+    /// Its clients' tokens as they were read last.
+    var tokens: [ClientToken]?
   }
 
   /// The databases, in the order of the configuration.
@@ -49,7 +51,7 @@ public final class SegmentDatabases: Sendable {
   /// How long a database may take before another one is asked, or the others' answers do.
   public let patience: Duration
   private let observer: Observer
-  private let members: Mutex<[Member]>
+  let members: Mutex<[Member]>
   let tasks = OwnedTasks()
 
   /// Creates a set of databases that are not open yet.
