@@ -1,5 +1,6 @@
 """`mid doctor` and `mid worker` on the real program: healthy, and with what goes wrong in operation."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import pytest
 
 from certificates import Certificates
 from load import assert_unique
-from programs import run_mid, wait_until
+from programs import free_port, run_mid, wait_until
 from stubs import make_id
 
 
@@ -83,7 +84,7 @@ def test_before_the_first_start_nothing_fails_and_nothing_is_made(mid, place):
     found = doctor(server, code=0)
     assert found["store"]["level"] == "warn" and "mid serve makes" in found["store"]["advice"]
     assert found["folder"]["level"] == "warn"
-    assert found["grpc"]["level"] == found["metrics"]["level"] == "ok"
+    assert all(found[check]["level"] == "ok" for check in ("grpc", "http", "http.tinyid", "metrics"))
     assert files(server.folder) == []
 
 
@@ -93,14 +94,17 @@ def test_before_the_first_start_no_table_is_made(mid, mariadb):
 
 
 def test_beside_a_server_all_is_well_and_the_server_goes_on(mid, place):
-    server = mid(**place).start()
+    server = mid(**place)
+    server.settings["MID_HTTP_TINYID_ADDRESS"] = f"127.0.0.1:{free_port()}"
+    server.start()
     before = ids(server)
     found = doctor(server, code=0)
     assert set(levels(found).values()) == {"ok"}, found
     assert "a server is running on this folder" in found["folder"]["found"]
     assert "this data folder holds 0" in found["worker"]["found"]
     assert "snowflake serves, segment serves" in found["grpc"]["found"]
-    assert "a mid is serving" in found["metrics"]["found"]
+    for check in ("http", "http.tinyid", "metrics"):
+        assert "a mid is serving" in found[check]["found"]
     assert "no mid is" not in json.dumps(found)
     text = run_mid("doctor", "--store", server.store, environment=server.settings, folder=server.folder)
     assert re.search(r"^ok    store  ", text.stdout, re.MULTILINE), text.stdout
@@ -152,19 +156,21 @@ def test_a_wrong_password_is_told(mid, mariadb):
 @pytest.mark.parametrize("listens", ["silent", "http"])
 def test_a_port_that_something_else_has_is_told(mid, program, listens):
     server = mid()
-    if listens == "http":
-        program("python3", "-m", "http.server", server.metrics_port, "--bind", "127.0.0.1")
-        program("python3", "-m", "http.server", server.port, "--bind", "127.0.0.1")
-        for port in (server.port, server.metrics_port):
-            wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 10, "a web server")
-        found = doctor(server, code=1)
-    else:
-        with socket.socket() as one, socket.socket() as other:
-            for listener, port in ((one, server.port), (other, server.metrics_port)):
+    tinyid = free_port()
+    server.settings["MID_HTTP_TINYID_ADDRESS"] = f"127.0.0.1:{tinyid}"
+    ports = {"grpc": server.port, "http": server.http_port, "http.tinyid": tinyid, "metrics": server.metrics_port}
+    with contextlib.ExitStack() as stack:
+        for port in ports.values():
+            if listens == "http":
+                program("python3", "-m", "http.server", port, "--bind", "127.0.0.1")
+                wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 10, "a web server")
+            else:
+                listener = stack.enter_context(socket.socket())
                 listener.bind(("127.0.0.1", port))
                 listener.listen()
-            found = doctor(server, code=1)
-    for check in ("grpc", "metrics"):
+        found = doctor(server, code=1)
+    for check in ports:
+        assert f"set {check}.address" in found[check]["advice"]
         assert found[check]["level"] == "fail" and "in use, and no mid answers there" in found[check]["found"], found[check]
 
 
@@ -178,7 +184,8 @@ def test_a_server_with_tls_is_known_by_its_folder_and_its_certificate_is_looked_
     server = mid(settings=certificates.settings()).start(ready=[])
     wait_until(lambda: "in use" in doctor(server)["grpc"]["found"], 20, "the server")
     found = doctor(server)
-    assert "in use, by the server that is running" in found["grpc"]["found"]
+    for check in ("grpc", "http"):
+        assert "in use, by the server that is running" in found[check]["found"]
     # It is good for another ten days.
     assert found["tls"]["level"] == "warn" and "localhost, 127.0.0.1" in found["tls"]["found"]
     assert server.stop() == 0

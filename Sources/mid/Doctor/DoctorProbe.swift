@@ -207,13 +207,15 @@ struct DoctorProbe {
     let metricsLook = await self.look("metrics", metrics) { await $0.askMetrics($1) }
     let hasTLS = self.configuration.grpc.tls.isOn
     let grpcLook = await self.look("grpc", grpc) { hasTLS ? .notAsked : await $0.askGRPC($1) }
-    let http = self.configuration.http.address
-    let httpLook = await self.look("http", http) { hasTLS ? .notAsked : await $0.askHTTP($1) }
+    let http = self.configuration.http
+    let httpLook = await self.look("http", http.address) { hasTLS ? .notAsked : await $0.askHTTP($1) }
+    let tinyidLook = await self.look("http.tinyid", http.tinyidAddress) { hasTLS ? .notAsked : await $0.askHTTP($1) }
     var isServerHere = if case .state(let reading, _) = folder { reading.isLocked } else { false }
     if case .mid = metricsLook { isServerHere = true }
-    return [("grpc", grpc, grpcLook), ("http", http, httpLook), ("metrics", metrics, metricsLook)].flatMap {
-      PortCheck(purpose: $0.0, address: $0.1, look: $0.2, isServerHere: isServerHere).findings
-    }
+    return [
+      ("grpc", grpc, grpcLook), ("http", http.address, httpLook), ("http.tinyid", http.tinyidAddress, tinyidLook),
+      ("metrics", metrics, metricsLook),
+    ].flatMap { PortCheck(purpose: $0.0, address: $0.1, look: $0.2, isServerHere: isServerHere).findings }
   }
 
   private func look(

@@ -16,7 +16,7 @@ struct PortCheck {
     case unusable(String)
   }
 
-  /// `grpc`, `http` or `metrics`.
+  /// `grpc`, `http`, `http.tinyid` or `metrics`.
   var purpose: String
   /// Where it would listen, or nil where it is off.
   var address: HostPort?

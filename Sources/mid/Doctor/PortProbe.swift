@@ -13,7 +13,7 @@ import NIOPosix
 
 /// Looks who has an address that the server would listen on.
 struct PortProbe: Sendable {
-  /// `grpc`, `http` or `metrics`.
+  /// `grpc`, `http`, `http.tinyid` or `metrics`.
   let purpose: String
   let address: HostPort
   /// How long each step of asking may take.
