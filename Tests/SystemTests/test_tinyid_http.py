@@ -9,7 +9,7 @@ import pytest
 from http_client import Kept, ask
 from load import assert_increasing, assert_unique
 from oldservers import TINY_ID_INFO
-from programs import wait_until
+from programs import free_port, wait_until
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 JSON = "application/json;charset=UTF-8"
@@ -21,7 +21,12 @@ WRONG = '{"data":null,"code":5,"message":"token is error"}'
 def tinyid(mid, rows=(("test", 1, 100_000, 1, 0),), tokens=((TOKEN, "test"),), **options):
     """A server on tables of Tinyid's, in SQLite; a row is biz_type, max_id, step, delta, remainder."""
     server = mid(arguments=["--table", "tinyid"], **options)
-    with sqlite3.connect(f"{server.folder}/mid.db") as database:
+    make_database(f"{server.folder}/mid.db", rows, tokens)
+    return server
+
+
+def make_database(name, rows, tokens):
+    with sqlite3.connect(name) as database:
         database.execute(
             "CREATE TABLE tiny_id_info (id INTEGER PRIMARY KEY, biz_type TEXT NOT NULL UNIQUE, begin_id INTEGER NOT NULL "
             "DEFAULT 0, max_id INTEGER NOT NULL DEFAULT 0, step INTEGER DEFAULT 0, delta INTEGER NOT NULL DEFAULT 1, "
@@ -32,7 +37,7 @@ def tinyid(mid, rows=(("test", 1, 100_000, 1, 0),), tokens=((TOKEN, "test"),), *
         )
         if tokens is not None:
             make_tokens(database, tokens)
-    return server
+    database.close()
 
 
 def make_tokens(database, tokens):
@@ -62,14 +67,14 @@ def test_the_four_paths_answer_byte_for_byte(mid):
     ):
         answer = ask(server, path(name, batchSize=number))
         assert (answer.status, answer.type, answer.body) == (200, kind, body), (name, number)
-    # What the server itself uses was loaded before; a client's segment is the next.
+    # What is left of the step that ids were taken from, then whole ones.
     first = ask(server, path("nextSegmentId"))
     assert first.status == 200 and first.type == JSON
     found = first.json
     assert list(found) == ["data", "code", "message"] and (found["code"], found["message"]) == (200, "")
     data = found["data"]
     assert list(data) == ["currentId", "loadingId", "maxId", "delta", "remainder"]
-    assert data["maxId"] - data["currentId"] == 100_000 and data["loadingId"] - data["currentId"] == 20_000
+    assert data["currentId"] == 9 and data["maxId"] == 100_001 and data["loadingId"] - data["currentId"] == 19_998
     assert (data["delta"], data["remainder"]) == (1, 0)
     second = ask(server, path("nextSegmentIdSimple"))
     assert (second.status, second.type) == (200, TEXT)
@@ -148,7 +153,7 @@ def test_without_a_table_nobody_has_a_token_and_off_asks_for_none(mid):
 
 def test_tinyid_on_a_port_of_its_own(mid):
     server = tinyid(mid)
-    port = server.metrics_port + 1
+    port = free_port()
     server.settings["MID_HTTP_TINYID_ADDRESS"] = f"127.0.0.1:{port}"
     server.start()
     assert f"Tinyid   http://127.0.0.1:{port}" in server.process.greeting()
@@ -234,6 +239,32 @@ def test_tinyids_client_hands_out_a_million_ids_and_none_twice(mid, delta, remai
     print(f"{len(ids)} ids in {sum(client.segments for client in clients)} segments, up to {max(ids)}")
 
 
+@pytest.mark.parametrize("way", ["stripes", "shards"])
+def test_several_databases_have_a_token_where_any_of_them_has(mid, way):
+    """The store's own database, which worker ids are leased from, has nothing to do with it."""
+    delta = 2 if way == "stripes" else 1
+    server = tinyid(mid, rows=(("test", 500_000, 1000, 1, 0),), tokens=(("of-the-store", "test"),))
+    names = [f"{server.folder}/{name}.db" for name in "ab"]
+    for number, (name, token) in enumerate(zip(names, ("first", "second"))):
+        make_database(name, (("test", 0, 1000 * delta, delta, number if delta > 1 else 0),), ((token, "test"),))
+    urls = [f"sqlite:{name}" for name in names]
+    if way == "stripes":
+        server.settings["MID_SEGMENT_STRIPES"] = ",".join(urls)
+    else:
+        server.settings["MID_SEGMENT_SHARDS"] = f"a={urls[0]},b={urls[1]}"
+    server.start()
+    ids = []
+    for token in ("first", "second"):
+        data = ask(server, path("nextSegmentId", token=token)).json["data"]
+        assert data["delta"] == delta and data["maxId"] - data["currentId"] == 1000 * delta
+        ids += range(data["currentId"] + 1, data["maxId"] + 1, delta)
+        assert all(each % delta == data["remainder"] for each in ids[-1000:])
+    assert_unique(ids)
+    assert max(ids) < 500_000
+    assert ask(server, path("nextId", token="of-the-store")).text == WRONG
+    assert server.process.stop() == 0
+
+
 def test_tokens_of_mariadb(mid, mariadb):
     mariadb.query(
         f"{TINY_ID_INFO}; INSERT INTO tiny_id_info (biz_type, begin_id, max_id, step, delta, remainder) "
@@ -249,13 +280,24 @@ def test_tokens_of_mariadb(mid, mariadb):
     assert ask(server, path("nextId", token="")).text == WRONG
     assert ask(server, path("nextId", token="x")).text == WRONG
     found = ask(server, path("nextSegmentId")).json["data"]
-    assert found["maxId"] - found["currentId"] == 1000
-    # The tokens that were read go on to count while the database is away, and so do cached ids.
+    assert (found["currentId"], found["maxId"]) == (2, 1001)
+    # Enough of the next step for the one after it to be loaded.
+    assert ask(server, path("nextIdSimple", batchSize=200)).text.startswith("1002,")
+    wait_until(lambda: server.metric("mid_segment_ids_left", tag="test", buffer="standby"), 20, "the step after it")
+    # The tokens that were read go on to count while the database is away, and so do cached ids, in segments too.
     mariadb.kill()
     try:
-        assert ask(server, path("nextIdSimple")).text == "3"
-        away = ask(server, path("nextSegmentId"), timeout=30)
-        assert away.status == 200 and away.json["code"] == 6 and away.json["data"] is None
+        assert ask(server, path("nextIdSimple")).text == "1202"
+        ends = [1202]
+        for _ in range(20):
+            away = ask(server, path("nextSegmentId"), timeout=30)
+            assert away.status == 200
+            data = away.json["data"]
+            if data is None:
+                break
+            assert data["currentId"] == ends[-1]
+            ends.append(data["maxId"])
+        assert data is None and away.json["code"] == 6 and len(ends) > 2
         assert ask(server, path("nextSegmentIdSimple"), timeout=30).body == b""
     finally:
         mariadb.start()

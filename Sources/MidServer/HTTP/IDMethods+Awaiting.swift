@@ -46,16 +46,46 @@ extension IDMethods {
       self.meter.issued(segment: count)
       return [taken]
     }
+    let ranges = try await self.waitForSegment(of: tag) { _ in count }
+    self.meter.issued(segment: ranges.total)
+    return ranges
+  }
+
+  /// Neighbouring ids for a caller that hands them out by itself: as many as the tag's loads take at least, at most
+  /// ``MidCore/BatchLimit/maximum``; fewer where the range at hand ends before.
+  ///
+  /// They come from the same generator as all others of the tag, and so pass the same checks of a table that went back.
+  ///
+  /// - Throws: As ``ids(of:tag:count:)`` for segments.
+  func segment(of tag: Tag) async throws(IDError) -> IDRange {
+    var taken = self.segments.cached(tag).flatMap { $0.take(upTo: Self.step(of: $0)) }
+    if taken == nil {
+      // Two ranges where a call came between: the larger one is handed out, as a caller can use but one.
+      taken = try await self.waitForSegment(of: tag, count: Self.step).max { $0.count < $1.count }
+    }
+    guard let taken else { throw IDError(.notReady, "the segment came without ids, try again") }
+    self.meter.issued(segment: taken.count)
+    return taken
+  }
+
+  /// How many ids the tag's loads take at least, as far as a call may ask for them.
+  private static func step(of generator: SegmentGenerator) -> Int64 {
+    min(max(generator.snapshot.step, 1), BatchLimit.maximum)
+  }
+
+  /// Ids that are not at hand, as many as `count` says of the tag's generator.
+  private func waitForSegment(
+    of tag: Tag, count: (SegmentGenerator) -> Int64
+  ) async throws(IDError) -> [IDRange] {
     let deadline = self.latest
     while true {
       let generator = try await self.segmentGenerator(of: tag, deadline: deadline)
       do throws(IDError) {
-        let ranges = try await self.awaiting(until: deadline) { answer in
+        let count = count(generator)
+        return try await self.awaiting(until: deadline) { answer in
           guard case .waiting(let id) = generator.enqueue(count: count, completion: answer) else { return nil }
           return Wait(expire: { generator.expire(id) }, cancel: { generator.cancel(id) })
         }
-        self.meter.issued(segment: ranges.total)
-        return ranges
       } catch {
         // Another generator may have taken the tag over, or one that was not used for long has just ended: the call goes on
         // with the next one.

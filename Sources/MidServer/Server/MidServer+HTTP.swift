@@ -9,7 +9,7 @@ extension MidServer {
   ///
   /// - Parameter onListening: Is told a port's purpose and address once it is bound.
   func makeHTTP(
-    _ ids: IDMethods, metrics: ServerMetrics, readiness: Readiness, tokens: TinyidTokens?, tls: RPCTLSContext?,
+    _ ids: IDMethods, readiness: Readiness, tokens: TinyidTokens?, tls: RPCTLSContext?,
     onListening: @escaping @Sendable (_ purpose: String, HostPort) -> Void
   ) -> [any Service] {
     let settings = self.configuration.http
@@ -17,7 +17,6 @@ extension MidServer {
     let health = HealthRoutes(readiness: readiness)
     let tinyid = TinyidRoutes(
       ids: ids,
-      segments: TinyidSegments(ids: ids, store: self.store) { metrics.loaded(tag: $0, duration: $1, error: $2) },
       tokens: settings.tinyidTokens ? tokens : nil, needsToken: settings.tinyidTokens,
       maximumBody: settings.maxBodyBytes)
     var ports: [HTTPService.Port] = []

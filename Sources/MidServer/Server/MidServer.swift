@@ -140,7 +140,7 @@ package struct MidServer {
       services.append(
         MetricsServer(address: address, registry: self.registry) { listening.bound("metrics", $0) })
     }
-    let http = self.makeHTTP(ids, metrics: metrics, readiness: readiness, tokens: tokens, tls: certificates.context) {
+    let http = self.makeHTTP(ids, readiness: readiness, tokens: tokens, tls: certificates.context) {
       listening.bound($0, $1)
     }
     services.append(SideBySide(services: [rpc] + http))

@@ -52,6 +52,50 @@ struct AwaitingTests {
     #expect(try await task.value.get() == [IDRange(start: 61, count: 10, stride: 3)])
   }
 
+  @Test func `a segment is what the range at hand has left, up to the step`() async throws {
+    let door = try HTTPDoor(step: 1000)
+    #expect(try await door.ids.ids(of: .segment, tag: .default, count: 9).total == 9)
+    #expect(try await door.ids.segment(of: .default) == IDRange(start: 10, count: 991))
+    #expect(try await door.ids.segment(of: .default) == IDRange(start: 1001, count: 1000))
+    #expect(try await door.ids.ids(of: .segment, tag: .default, count: 1) == [IDRange(start: 2001, count: 1)])
+    #expect(door.server.registry.scrape().contains("id_generate_total{mode=\"segment\"} 2001\n"))
+  }
+
+  @Test func `segments that wait at once share no id`() async throws {
+    let door = try HTTPDoor(maximumWait: Self.later, step: 10)
+    door.server.loads.withLock { $0 = .held }
+    let ranges = try await withThrowingTaskGroup(of: IDRange.self) { group in
+      for _ in 0..<20 { group.addTask { try await door.ids.segment(of: .default) } }
+      while try #require(door.server.directory.defaultGenerator).snapshot.waiters < 20 { await Task.yield() }
+      door.server.directory.defaultGenerator?.loaded(IDRange(start: 1, count: 200))
+      var all: [IDRange] = []
+      for try await range in group { all.append(range) }
+      return all
+    }
+    #expect(ranges.allSatisfy { $0.count == 10 })
+    #expect(ranges.map(\.start).sorted() == Array(stride(from: 1, to: 200, by: 10)))
+  }
+
+  @Test func `a table that went back has no segments`() async throws {
+    let door = try HTTPDoor(maximumWait: Self.later)
+    door.server.loads.withLock { $0 = .held }
+    let first = Task { try await door.ids.segment(of: .default) }
+    await door.server.log.wait(for: "load default")
+    let generator = try #require(door.server.directory.defaultGenerator)
+    generator.loaded(IDRange(start: 5001, count: 1000))
+    #expect(try await first.value == IDRange(start: 5001, count: 1000))
+    await door.server.log.wait(for: "load default", count: 2)
+    let second = Task { await Self.outcome { () async throws(IDError) in [try await door.ids.segment(of: .default)] } }
+    while generator.snapshot.waiters == 0 { await Task.yield() }
+    // A replica that never saw the first load.
+    generator.loaded(IDRange(start: 5001, count: 1000))
+    guard case .failure(let error) = await second.value else {
+      Issue.record("ids were given out twice")
+      return
+    }
+    #expect(error.code == .wentBackwards)
+  }
+
   @Test func `a call is answered at its deadline, with the store's state as the reason`() async throws {
     let door = try HTTPDoor(maximumWait: .milliseconds(20))
     door.server.loads.withLock { $0 = .held }

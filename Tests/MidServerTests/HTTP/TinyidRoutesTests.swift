@@ -10,7 +10,7 @@ import Testing
 @Suite("Tinyid's segments")
 struct TinyidSegmentTests {
   /// The walk of Tinyid's client.
-  private static func walk(_ segment: TinyidSegments.Segment) -> [Int64] {
+  private static func walk(_ segment: TinyidSegment) -> [Int64] {
     var ids: [Int64] = []
     var id = segment.currentID
     while id % segment.delta != segment.remainder {
@@ -35,7 +35,7 @@ struct TinyidSegmentTests {
       let stride = Int64.random(in: 1...9, using: &random)
       let range = IDRange(
         start: .random(in: 1...10_000, using: &random), count: .random(in: 1...300, using: &random), stride: stride)
-      let segment = TinyidSegments.Segment(range)
+      let segment = TinyidSegment(range)
       #expect(Self.walk(segment) == (0..<range.count).map { range.start + $0 * stride }, "\(range)")
       #expect(segment.maxID - segment.currentID == range.count * stride)
       #expect(segment.loadingID - segment.currentID == range.count * stride * 20 / 100)
@@ -44,10 +44,10 @@ struct TinyidSegmentTests {
 
   @Test func theLargestNumbersFit() {
     let range = IDRange(start: 1, count: .max - 1)
-    #expect(TinyidSegments.Segment(range).loadingID == 1_844_674_407_370_955_161)
-    #expect(TinyidSegments.Segment(IDRange(start: 8, count: 2, stride: 3)).simple == "7,8,13,3,2")
+    #expect(TinyidSegment(range).loadingID == 1_844_674_407_370_955_161)
+    #expect(TinyidSegment(IDRange(start: 8, count: 2, stride: 3)).simple == "7,8,13,3,2")
     #expect(
-      TinyidSegments.Segment(IDRange(start: 2, count: 100)).json
+      TinyidSegment(IDRange(start: 2, count: 100)).json
         == #"{"currentId":1,"loadingId":21,"maxId":101,"delta":1,"remainder":0}"#)
   }
 }

@@ -7,7 +7,6 @@ import NIOCore
 /// fails. By any method, with the fields in the query or a form.
 struct TinyidRoutes: Sendable {
   let ids: IDMethods
-  let segments: TinyidSegments
   /// The tokens that clients have, or nil where there are none.
   let tokens: TinyidTokens?
   /// Whether a call needs one.
@@ -75,7 +74,7 @@ struct TinyidRoutes: Sendable {
 
   private func segment(_ fields: Fields) async -> Outcome {
     await self.answer(fields) { tag throws(IDError) in
-      let segment = try await self.segments.take(tag)
+      let segment = TinyidSegment(try await self.ids.segment(of: tag))
       return .data(json: segment.json, simple: segment.simple)
     }
   }
