@@ -1,5 +1,6 @@
 import Benchmark
 import Dispatch
+import Foundation
 import MidCore
 import Synchronization
 
@@ -43,6 +44,28 @@ func onTwoThreads(_ iterations: Range<Int>, _ body: @Sendable () -> Void) {
   DispatchQueue.concurrentPerform(iterations: 2) { _ in
     for _ in iterations { body() }
   }
+}
+
+/// Runs `body` so often in all, on eight threads at once, whatever the number of cores.
+func onEightThreads(_ iterations: Range<Int>, _ body: @escaping @Sendable () -> Void) {
+  let group = DispatchGroup()
+  for _ in 0..<8 {
+    group.enter()
+    Thread.detachNewThread {
+      for _ in 0..<iterations.count / 8 { body() }
+      group.leave()
+    }
+  }
+  group.wait()
+}
+
+func uuids(_ increment: UUID7Increment = .counter) -> UUIDGenerator {
+  UUIDGenerator(increment: increment, clock: SystemClock(), random: RandomPool(SystemRandom()))
+}
+
+/// What a closure that can't throw makes of a call that does not.
+func made<Value>(_ body: () throws(IDError) -> Value) -> Value {
+  do throws(IDError) { return try body() } catch { fatalError("\(error)") }
 }
 
 let benchmarks: @Sendable () -> Void = {
@@ -103,5 +126,28 @@ let benchmarks: @Sendable () -> Void = {
     let generator = try snowflake(clock: SteppingClock(looksPerTickShift: 1))
     benchmark.startMeasurement()
     for _ in benchmark.scaledIterations { blackHole(generator.take(upTo: 1000)) }
+  }
+
+  Benchmark("UUID version7()", configuration: .init(scalingFactor: .kilo)) { benchmark in
+    let generator = uuids()
+    benchmark.startMeasurement()
+    for _ in benchmark.scaledIterations { blackHole(made { () throws(IDError) in try generator.version7() }) }
+  }
+
+  // More threads than cores, and for long enough that the system puts one aside while it is at work.
+  Benchmark("UUID version7(), 8 threads, all together so many") { benchmark in
+    let generator = uuids()
+    benchmark.startMeasurement()
+    onEightThreads(benchmark.scaledIterations) {
+      blackHole(made { () throws(IDError) in try generator.version7() })
+    }
+  }
+
+  Benchmark("UUID version7().description", configuration: .init(scalingFactor: .kilo)) { benchmark in
+    let generator = uuids()
+    benchmark.startMeasurement()
+    for _ in benchmark.scaledIterations {
+      blackHole(made { () throws(IDError) in try generator.version7() }.description)
+    }
   }
 }

@@ -20,6 +20,9 @@ public enum UUID7Increment: String, Sendable, Hashable, CaseIterable {
 ///
 /// Source: RFC 9562, 5.7 and 6.2.
 struct UUID7StateMachine: Sendable {
+  /// How wide the random part of each UUID is that a counter does not fill.
+  private static let freshBits: UInt128 = 32
+
   private let increment: UUID7Increment
   private var milliseconds: Int64
   /// The counter's 42 bits, or the tail's 74.
@@ -32,22 +35,58 @@ struct UUID7StateMachine: Sendable {
     self.tail = tail
   }
 
+  /// Goes on from ``bits``.
+  init(increment: UUID7Increment, bits: UInt128) {
+    self.init(
+      increment: increment, milliseconds: Int64(truncatingIfNeeded: bits >> 74) - 1, tail: bits & (1 << 74 - 1))
+  }
+
+  /// The whole state in 123 bits: the time, a millisecond further so that it is never negative, and the tail.
+  var bits: UInt128 { UInt128(truncatingIfNeeded: self.milliseconds + 1) << 74 | self.tail }
+
   /// The next UUID at `now`, milliseconds since 1970, with 128 random bits.
   ///
   /// - Throws: ``IDError/Code/exhausted`` where the time is before 1970 or past 48 bits. The state stays as it was.
   mutating func next(at now: Int64, random: UInt128) throws(IDError) -> UUIDValue {
+    let fresh = UInt32(truncatingIfNeeded: random)
+    let start = try self.take(at: now, seed: random >> Self.freshBits, step: self.step(fresh), further: 0)
+    return Self.value(start, fresh, self.increment)
+  }
+
+  /// Takes the place of several UUIDs at once.
+  ///
+  /// - Parameters:
+  ///   - now: milliseconds since 1970.
+  ///   - seed: random bits for a new tail, at least 73.
+  ///   - step: how far the first lies from the one before, ``step(_:)`` of its own random bits.
+  ///   - further: how far the last lies from the first, below 2^41 in all.
+  /// - Returns: the first one's time and tail.
+  /// - Throws: ``IDError/Code/exhausted`` where the time is before 1970 or past 48 bits. The state stays as it was.
+  mutating func take(
+    at now: Int64, seed: UInt128, step: UInt128, further: UInt128
+  ) throws(IDError) -> (milliseconds: Int64, tail: UInt128) {
     let width: UInt128 = self.increment == .counter ? 42 : 74
     var time = Swift.max(now, self.milliseconds)
-    var tail = (random >> 32) & (1 << (width - 1) - 1)
+    var tail = seed & (1 << (width - 1) - 1)
     if time == self.milliseconds {
-      let step: UInt128 = self.increment == .counter ? 1 : 1 + random & 0xFFFF_FFFF
       let grown = self.tail + step
-      if grown >> width == 0 { tail = grown } else { time += 1 }
+      if (grown + further) >> width == 0 { tail = grown } else { time += 1 }
     }
-    let value = try UUIDValue.version7(
-      milliseconds: time, tail: self.increment == .counter ? tail << 32 | random & 0xFFFF_FFFF : tail)
+    try UUIDValue.checkVersion7(milliseconds: time)
     self.milliseconds = time
-    self.tail = tail
-    return value
+    self.tail = tail + further
+    return (time, tail)
+  }
+
+  /// How far a UUID lies from the one before, by 32 random bits of its own.
+  func step(_ fresh: UInt32) -> UInt128 { self.increment == .counter ? 1 : 1 + UInt128(fresh) }
+
+  /// The UUID of a time and tail, with 32 random bits where its tail is a counter.
+  static func value(
+    _ place: (milliseconds: Int64, tail: UInt128), _ fresh: UInt32, _ increment: UUID7Increment
+  ) -> UUIDValue {
+    .version7(
+      uncheckedMilliseconds: place.milliseconds,
+      tail: increment == .counter ? place.tail << Self.freshBits | UInt128(fresh) : place.tail)
   }
 }

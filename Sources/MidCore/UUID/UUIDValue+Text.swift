@@ -1,14 +1,22 @@
 extension UUIDValue: CustomStringConvertible, LosslessStringConvertible {
   /// The canonical text: 36 characters, lower case, `017f22e2-79b0-7cc3-98c4-dc0c0c07398f`.
   public var description: String {
-    var text = ""
-    text.reserveCapacity(36)
-    for index in 0..<32 {
-      if index == 8 || index == 12 || index == 16 || index == 20 { text += "-" }
-      let digit = UInt8(truncatingIfNeeded: self.bits >> UInt128(124 - 4 * index)) & 0xF
-      text.unicodeScalars.append(Unicode.Scalar(digit + (digit < 10 ? 0x30 : 0x57)))
+    // SAFETY: all 36 bytes of the buffer are written, within its bounds.
+    String(unsafeUninitializedCapacity: 36) { buffer in
+      var place = 0
+      for half in [UInt64(truncatingIfNeeded: self.bits >> 64), UInt64(truncatingIfNeeded: self.bits)] {
+        for index in 0..<16 {
+          if place == 8 || place == 13 || place == 18 || place == 23 {
+            buffer[place] = UInt8(ascii: "-")
+            place += 1
+          }
+          let digit = UInt8(truncatingIfNeeded: half >> UInt64(60 - 4 * index)) & 0xF
+          buffer[place] = digit + (digit < 10 ? 0x30 : 0x57)
+          place += 1
+        }
+      }
+      return place
     }
-    return text
   }
 
   /// Reads a text as ``init(parsing:)`` does; nil where that throws.

@@ -35,10 +35,20 @@ extension UUIDValue {
   ///   - tail: what follows the time; its lower 74 bits are taken, the upper 12 of these before the variant.
   /// - Throws: ``IDError/Code/exhausted`` where the time is before 1970 or past 48 bits, the year 10889.
   public static func version7(milliseconds: Int64, tail: UInt128) throws(IDError) -> UUIDValue {
+    try self.checkVersion7(milliseconds: milliseconds)
+    return .version7(uncheckedMilliseconds: milliseconds, tail: tail)
+  }
+
+  /// - Throws: ``IDError/Code/exhausted`` where the time has no place in version 7.
+  static func checkVersion7(milliseconds: Int64) throws(IDError) {
     guard (0..<1 << 48).contains(milliseconds) else {
       throw IDError(
         .exhausted, "a UUID of version 7 has 48 bits of milliseconds since 1970, \(milliseconds) does not fit")
     }
+  }
+
+  /// A UUID of version 7 whose time was checked.
+  static func version7(uncheckedMilliseconds milliseconds: Int64, tail: UInt128) -> UUIDValue {
     let head = UInt128(milliseconds) << 16 | (tail >> 62) & 0xFFF
     let lowest62: UInt128 = 0x3FFF_FFFF_FFFF_FFFF
     return .marked(head << 64 | tail & lowest62, version: 7)

@@ -97,6 +97,52 @@ struct UUIDGeneratorTests {
     #expect(source.draws == 125)
   }
 
+  @Test("of version 7 in a batch increase, between all before and all after", arguments: UUID7Increment.allCases)
+  func batch(increment: UUID7Increment) throws {
+    let source = SeededRandom(seed: SplitMix64.freshSeed(for: "batches of version 7"))
+    let clock = ManualClock(wallMilliseconds: self.moment)
+    let generator = UUIDGenerator(increment: increment, clock: clock, random: RandomPool(source))
+    var last = UUIDValue.zero
+    var fresh: Set<UInt32> = []
+    for count in [1, 2, 1000, 1, 999] {
+      for values in [try generator.version7(count: count), [try generator.version7()]] {
+        #expect(values.allSatisfy { $0.version == 7 && $0.variant == .rfc9562 && $0 > last })
+        #expect(zip(values, values.dropFirst()).allSatisfy { $0 < $1 })
+        #expect(values.allSatisfy { UUIDFields($0).time == self.moment * 10_000 })
+        if increment == .counter {
+          let counters = values.map { UInt32(truncatingIfNeeded: $0.bits >> 32) & 0x3FFF_FFFF }
+          #expect(zip(counters, counters.dropFirst()).allSatisfy { $1 == ($0 + 1) & 0x3FFF_FFFF })
+        }
+        fresh.formUnion(values.map { UInt32(truncatingIfNeeded: $0.bits) })
+        last = try #require(values.last)
+      }
+    }
+    // 32 random bits each: of 2008 so few are alike that more than one pair is no accident.
+    #expect(fresh.count >= 2007)
+    for count in [0, -1, 1_000_001] {
+      let error = #expect(throws: IDError.self) { try generator.version7(count: count) }
+      #expect(error?.code == .invalidArgument)
+    }
+  }
+
+  @Test("of version 7 that do not fit into what is left of a tail all take the next millisecond")
+  func batchOverflow() throws {
+    var machine = UUID7StateMachine(increment: .counter, milliseconds: self.moment, tail: 1 << 42 - 3)
+    #expect(UUID7StateMachine(increment: .counter, bits: machine.bits).bits == machine.bits)
+    var other = machine
+    let whole = try machine.take(at: self.moment, seed: 5, step: 1, further: 1)
+    #expect(whole == (self.moment, 1 << 42 - 2))
+    // The first would fit, the last would not.
+    #expect(try other.take(at: self.moment, seed: 5, step: 1, further: 2) == (self.moment + 1, 5))
+    #expect(try other.take(at: self.moment, seed: 9, step: 1, further: 0) == (self.moment + 1, 8))
+    var first = UUID7StateMachine(increment: .random, bits: UUID7StateMachine(increment: .random).bits)
+    #expect(try first.take(at: 0, seed: .max, step: 1, further: 1 << 40) == (0, 1 << 73 - 1))
+    var end = UUID7StateMachine(increment: .random, milliseconds: 1 << 48 - 1, tail: 1 << 74 - 1)
+    let before = end.bits
+    let error = #expect(throws: IDError.self) { try end.take(at: 0, seed: 0, step: 1, further: 0) }
+    #expect(error?.code == .exhausted && end.bits == before)
+  }
+
   @Test("of version 7 are distinct over 8 threads and increase in each", arguments: UUID7Increment.allCases)
   func threads(increment: UUID7Increment) {
     // 10,000,000 in the long form.
@@ -109,7 +155,11 @@ struct UUIDGeneratorTests {
       var values: [UUIDValue] = []
       values.reserveCapacity(perThread)
       do {
-        for _ in 0..<perThread { values.append(try generator.version7()) }
+        // One by one, with a batch now and then.
+        while values.count < perThread {
+          let count = values.count % 100 == 99 ? min(50, perThread - values.count) : 1
+          values += count == 1 ? [try generator.version7()] : try generator.version7(count: count)
+        }
       } catch {
         Issue.record(error)
       }
