@@ -100,7 +100,7 @@ extension ServerConfiguration {
       ticket: Ticket(
         databases: try settings(Settings.ticketDatabases), tables: try settings(Settings.ticketTables),
         timeout: try settings(Settings.ticketTimeout), batchMax: try settings(Settings.ticketBatchMax)),
-      batchMax: try settings(Settings.batchMax),
+      batchMax: try settings(Settings.batchMax), uuid7Increment: try settings(Settings.uuid7Increment),
       clock: Clock(
         ntpServers: try settings(Settings.clockNTPServers), ntpInterval: try settings(Settings.clockNTPInterval),
         maxOffset: try settings(Settings.clockMaxOffset)),

@@ -196,6 +196,8 @@ package struct ServerConfiguration: Sendable, Equatable {
   package var ticket: Ticket
   /// `batch.max`.
   package var batchMax: Int
+  /// `uuid7.increment`.
+  package var uuid7Increment: UUID7Increment
   /// The clock's health.
   package var clock: Clock
   /// The log.

@@ -214,6 +214,13 @@ extension SettingType where Value == LogFormat {
   ) { LogFormat(rawValue: $0) }
 }
 
+extension SettingType where Value == UUID7Increment {
+  /// How UUIDs of version 7 go on within a millisecond.
+  static let uuid7Increment = SettingType(
+    allowed: "one of \(UUID7Increment.allCases.map(\.rawValue).joined(separator: ", "))"
+  ) { UUID7Increment(rawValue: $0) }
+}
+
 extension SettingType where Value == StoreLocation {
   /// A store's URL.
   static let store = SettingType(

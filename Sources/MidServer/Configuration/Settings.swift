@@ -261,6 +261,12 @@ package enum Settings {
     "batch.max", .integer(1...1_000_000), default: "1000000",
     help: "The most ids that one batch call may ask for.")
 
+  static let uuid7Increment = Setting(
+    "uuid7.increment", .uuid7Increment, default: "counter",
+    help:
+      "What tells UUIDs of version 7 of one millisecond apart: a counter with 32 random bits after it, or steps of 1 to 2^32 of "
+      + "all 74 bits, which do not show how many were made between two.")
+
   static let clockNTPServers = Setting(
     "clock.ntp.servers", .servers(defaultPort: 123, atMost: 16), default: "",
     help: "NTP servers to compare the clock with; none by default. mid only looks, it never sets the clock.")
@@ -303,7 +309,7 @@ package enum Settings {
     ticketDatabases, ticketTables, ticketTimeout, ticketBatchMax,
     tableDialect, tableName, tableTagColumn, tableMaxColumn, tableStepColumn, tableUpdatedColumn, tableVersionColumn,
     tableBeginColumn, tableDeltaColumn, tableRemainderColumn,
-    clockNTPServers, clockNTPInterval, clockMaxOffset,
+    uuid7Increment, clockNTPServers, clockNTPInterval, clockMaxOffset,
     logLevel, logFormat, shutdownGrace,
   ]
 

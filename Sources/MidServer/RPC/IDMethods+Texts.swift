@@ -38,10 +38,9 @@ extension IDMethods {
       return .failure(
         RPCStatus(.invalidArgument, "request_key is for modes whose ids are numbers: \(Self.modes)"))
     }
-    var texts: [String] = []
-    texts.reserveCapacity(Int(fields.count))
+    let texts: [String]
     do throws(IDError) {
-      for _ in 0..<fields.count { texts.append(try self.texts.next(mode)) }
+      texts = try self.texts.next(mode, count: Int(fields.count))
     } catch {
       return .failure(RPCStatus(error))
     }

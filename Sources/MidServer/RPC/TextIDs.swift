@@ -27,9 +27,11 @@ package final class TextIDs: Sendable {
   private let objectIDs: ObjectIDGenerator
 
   /// Creates the generators, which read `clock` and share what they draw from `random`.
-  package init(clock: any TimeSource, random: any RandomSource) {
+  ///
+  /// - Parameter increment: how UUIDs of version 7 go on within a millisecond.
+  package init(increment: UUID7Increment, clock: any TimeSource, random: any RandomSource) {
     let pool = RandomPool(random)
-    self.uuids = UUIDGenerator(increment: .counter, clock: clock, random: pool)
+    self.uuids = UUIDGenerator(increment: increment, clock: clock, random: pool)
     self.ulids = ULIDGenerator(clock: clock, random: pool)
     self.objectIDs = ObjectIDGenerator(clock: clock, random: pool)
   }
@@ -46,5 +48,15 @@ package final class TextIDs: Sendable {
     case .objectid: try self.objectIDs.next().description
     case .ulid: try self.ulids.next().description
     }
+  }
+  /// Ids of a kind, as many as `count` says, 1 to ``maximumBatch``, in their canonical texts.
+  ///
+  /// - Throws: What the generators of ``MidCore`` throw; nothing of the batch is used then.
+  package func next(_ mode: TextMode, count: Int) throws(IDError) -> [String] {
+    if mode == .uuid7 { return try self.uuids.version7(count: count).map(\.description) }
+    var texts: [String] = []
+    texts.reserveCapacity(count)
+    for _ in 0..<count { texts.append(try self.next(mode)) }
+    return texts
   }
 }

@@ -221,7 +221,8 @@ package struct MidServer {
   ) -> IDMethods {
     IDMethods(
       snowflake: keeper.snowflake, segments: segments.directory, tickets: tickets.directory,
-      texts: TextIDs(clock: self.clock, random: SystemRandom()),
+      texts: TextIDs(
+        increment: self.configuration.uuid7Increment, clock: self.clock, random: SystemRandom()),
       limits: IDMethods.Limits(
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),

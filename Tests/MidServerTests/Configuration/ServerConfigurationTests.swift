@@ -45,6 +45,7 @@ import Testing
     #expect(configuration.segment.tagRefresh == .seconds(60))
     #expect(configuration.segment.unused == .seconds(3600))
     #expect(configuration.batchMax == 1_000_000)
+    #expect(configuration.uuid7Increment == .counter)
     #expect(configuration.clock.ntpServers.isEmpty)
     #expect(configuration.clock.ntpInterval == .seconds(60))
     #expect(configuration.clock.maxOffset == .seconds(1))

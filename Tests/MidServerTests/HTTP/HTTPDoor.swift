@@ -27,7 +27,7 @@ struct HTTPDoor: Sendable {
     let server = try IDServer(maximumWaiters: maximumWaiters, step: step)
     let ids = IDMethods(
       snowflake: server.snowflake, segments: server.directory, tickets: server.tickets,
-      texts: TextIDs(clock: server.clock, random: SeededRandom(seed: 1)),
+      texts: TextIDs(increment: .counter, clock: server.clock, random: SeededRandom(seed: 1)),
       limits: IDMethods.Limits(
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters), meter: server.metrics)
     let router = HTTPRouter(countingIn: HTTPMetrics(registry: server.registry))

@@ -109,7 +109,7 @@ final class IDServer: Sendable {
     let server = try IDServer(maximumWaiters: maximumWaiters, step: step)
     let methods = IDMethods(
       snowflake: server.snowflake, segments: server.directory, tickets: server.tickets,
-      texts: TextIDs(clock: server.clock, random: SeededRandom(seed: 1)),
+      texts: TextIDs(increment: .counter, clock: server.clock, random: SeededRandom(seed: 1)),
       limits: IDMethods.Limits(
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters),
       meter: server.metrics)

@@ -1,4 +1,5 @@
 import MidCore
+import MidTestKit
 import NIOCore
 import Testing
 
@@ -54,6 +55,19 @@ struct TextMethodsTests {
       #expect(Set(texts).count == texts.count)
       if [.uuid7, .objectid, .ulid].contains(mode) { #expect(texts == texts.sorted()) }
       #expect(server.registry.scrape().contains("id_generate_total{mode=\"\(mode)\"} 510"))
+    }
+  }
+
+  @Test func `uuid7 counts or takes random steps, as it is set`() throws {
+    for increment in UUID7Increment.allCases {
+      let ids = TextIDs(
+        increment: increment, clock: ManualClock(wallMilliseconds: IDServer.start), random: SeededRandom(seed: 1))
+      let counters = try ids.next(.uuid7, count: 100).map { text in
+        UInt16(truncatingIfNeeded: try #require(UUIDValue(text)).bits >> 32)
+      }
+      let neighbours = zip(counters, counters.dropFirst()).count { $1 == $0 &+ 1 }
+      // A random step carries into these bits in one of two.
+      #expect(increment == .counter ? neighbours == 99 : neighbours < 80, "\(increment) \(neighbours)")
     }
   }
 
