@@ -10,7 +10,7 @@ import NIOCore
 #endif
 
 /// `GET /v1/ids/{mode}` and `POST /v1/ids:batch`: ids as JSON. Numbers of 64 bits are strings there, since JavaScript's
-/// have 53.
+/// have 53. A list can be of ids that are texts, too.
 struct IDRoutes: Sendable {
   let ids: IDMethods
   /// The most ids of a list; a batch, whose answer is ranges, may be larger.
@@ -28,11 +28,23 @@ struct IDRoutes: Sendable {
   private func list(_ text: String, mode name: String) async throws(HTTPProblem) -> Response {
     let query = try HTTPQuery(text)
     try query.check(allowed: ["tag", "count"])
-    let mode = try Self.mode(HTTPQuery.decoded(name, isForm: false) ?? name)
+    let name = HTTPQuery.decoded(name, isForm: false) ?? name
+    if let mode = TextMode(rawValue: name) { return try self.texts(mode, query) }
+    let mode = try Self.mode(name, allowed: IDMethods.allModes)
     let count = try self.count(query["count"])
     let tag = try Self.tag(query["tag"])
     let ranges = try await self.take(mode, tag, Int64(count))
     return .json(Self.head(mode, tag) + ",\"ids\":[\(Self.list(ranges, separator: ",", quote: "\""))]}")
+  }
+
+  /// Ids that are texts. They have no tag, as Snowflake ids have none.
+  private func texts(_ mode: TextMode, _ query: HTTPQuery) throws(HTTPProblem) -> Response {
+    let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
+    let texts: [String]
+    do throws(IDError) { texts = try self.ids.texts.next(mode, count: count) } catch { throw HTTPProblem(error) }
+    self.ids.meter.issued(mode, count: Int64(count))
+    // Letters, digits and hyphens: nothing that a JSON string would have to escape.
+    return .json("{\"mode\":\"\(mode)\",\"ids\":[\"\(texts.joined(separator: "\",\""))\"]}")
   }
 
   private func batch(_ request: Request) async throws(HTTPProblem) -> Response {
@@ -54,7 +66,10 @@ struct IDRoutes: Sendable {
     } catch {
       throw .badRequest("the body is no JSON object")
     }
-    let mode = try Self.mode(call.mode)
+    guard TextMode(rawValue: call.mode) == nil else {
+      throw .badRequest("ids of mode \(call.mode) are texts, which come in no ranges: GET /v1/ids/\(call.mode)?count=N")
+    }
+    let mode = try Self.mode(call.mode, allowed: IDMethods.modes)
     let tag = try Self.tag(call.tag)
     let ranges = try await self.take(mode, tag, call.count)
     let texts = ranges.map { "{\"start\":\"\($0.start)\",\"stride\":\"\($0.stride)\",\"count\":\($0.count)}" }
@@ -68,12 +83,13 @@ struct IDRoutes: Sendable {
     }
   }
 
-  private func count(_ text: String?) throws(HTTPProblem) -> Int {
+  /// - Parameter texts: The most texts of a list, or nil for numbers, of which a batch hands out more.
+  private func count(_ text: String?, atMost texts: Int? = nil) throws(HTTPProblem) -> Int {
     guard let text else { return 1 }
-    let most = min(self.maximumList, Int(self.ids.limits.maximumBatch))
+    let most = min(self.maximumList, Int(self.ids.limits.maximumBatch), texts ?? .max)
     guard let count = SettingType<Int>.integer(1...most).parse(text) else {
-      throw .badRequest(
-        "count is '\(text.prefix(64))'; a list has 1 to \(most) ids, and POST /v1/ids:batch hands out more as ranges")
+      let more = texts == nil ? ", and POST /v1/ids:batch hands out more as ranges" : ""
+      throw .badRequest("count is '\(text.prefix(64))'; a list has 1 to \(most) ids\(more)")
     }
     return count
   }
@@ -85,12 +101,12 @@ struct IDRoutes: Sendable {
     do throws(IDError) { return try Tag(text) } catch { throw HTTPProblem(error) }
   }
 
-  private static func mode(_ name: String) throws(HTTPProblem) -> RequestFields.Mode {
+  private static func mode(_ name: String, allowed: String) throws(HTTPProblem) -> RequestFields.Mode {
     switch name {
     case "snowflake": return .snowflake
     case "segment": return .segment
     case "ticket": return .ticket
-    default: throw .badRequest("unknown mode '\(name.prefix(64))'; allowed: \(IDMethods.modes)")
+    default: throw .badRequest("unknown mode '\(name.prefix(64))'; allowed: \(allowed)")
     }
   }
 

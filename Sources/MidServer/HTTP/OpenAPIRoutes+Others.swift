@@ -126,6 +126,11 @@ extension OpenAPIRoutes {
             "mode": {"enum": ["segment", "ticket"]}, "tag": {"type": "string"},
             "ids": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Id"}}}
         },
+        "TextList": {
+          "type": "object", "required": ["mode", "ids"], "additionalProperties": false, "properties": {
+            "mode": {"enum": ["\(TextMode.allCases.map(\.rawValue).joined(separator: "\", \""))"]},
+            "ids": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[0-9A-Za-z-]{24,36}$"}}}
+        },
         "Batch": {
           "type": "object", "required": ["mode", "count", "ranges"], "additionalProperties": false, "properties": {
             "mode": {"enum": ["snowflake", "segment", "ticket"]}, "tag": {"type": "string"},

@@ -11,8 +11,9 @@ struct OpenAPIRoutes: Sendable {
   init(maximumList: Int, maximumBatch: Int, maximumTickets: Int) {
     let list = Self.lists(
       [
-        ("snowflake", maximumList), ("segment", maximumList), ("ticket", min(maximumList, maximumTickets)),
-      ])
+        ("snowflake", maximumList, "List"), ("segment", maximumList, "TagList"),
+        ("ticket", min(maximumList, maximumTickets), "TagList"),
+      ] + TextMode.allCases.map { ($0.rawValue, min(maximumList, Int(TextIDs.maximumBatch)), "TextList") })
     let paths = [
       list, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.health, Self.leaf, Self.tinyid,
     ]
@@ -37,10 +38,10 @@ struct OpenAPIRoutes: Sendable {
 
     """
 
-  /// The three modes stand as paths of their own: what they allow differs.
-  private static func lists(_ modes: [(name: String, maximum: Int)]) -> String {
-    modes.map { mode, maximum in
-      let tag = mode == "snowflake" ? "" : "{\"$ref\": \"#/components/parameters/tag\"}, "
+  /// The modes stand as paths of their own: what they allow differs.
+  private static func lists(_ modes: [(name: String, maximum: Int, schema: String)]) -> String {
+    modes.map { mode, maximum, schema in
+      let tag = schema != "TagList" ? "" : "{\"$ref\": \"#/components/parameters/tag\"}, "
       return """
         "/v1/ids/\(mode)": {"get": {
           "operationId": "\(mode)Ids",
@@ -51,7 +52,7 @@ struct OpenAPIRoutes: Sendable {
           }],
           "responses": {
             "200": {"description": "The ids.", "content": {"application/json": {
-              "schema": {"$ref": "#/components/schemas/\(mode == "snowflake" ? "List" : "TagList")"}}}},
+              "schema": {"$ref": "#/components/schemas/\(schema)"}}}},
             \(Self.failures)
           }
         }}

@@ -44,10 +44,34 @@ struct IDRoutesTests {
     #expect(door.server.registry.scrape().contains("id_generate_total{mode=\"snowflake\"} 152\n"))
   }
 
+  @Test(arguments: TextMode.allCases) func idsThatAreTextsAreListed(_ mode: TextMode) async throws {
+    let door = try HTTPDoor()
+    struct List: Decodable {
+      var mode: String
+      var ids: [String]
+    }
+    var ids: [String] = []
+    for (query, count) in [("", 1), ("?count=100", 100), ("?count=2&tag=any", 2)] {
+      let answer = try await door.ask("/v1/ids/\(mode)\(query)")
+      #expect(answer.status == 200 && answer.type == "application/json")
+      let list = try JSONDecoder().decode(List.self, from: Data(answer.text.utf8))
+      #expect(list.mode == mode.rawValue && list.ids.count == count)
+      ids += list.ids
+    }
+    #expect(Set(ids).count == 103)
+    switch mode {
+    case .objectid: #expect(ids.allSatisfy { ObjectID($0) != nil })
+    case .ulid: #expect(ids.allSatisfy { ULID($0) != nil })
+    default: #expect(ids.allSatisfy { UUIDValue($0)?.version == Int(mode.rawValue.dropFirst(4)) })
+    }
+    #expect(door.server.registry.scrape().contains("id_generate_total{mode=\"\(mode)\"} 103\n"))
+  }
+
   @Test(arguments: [
-    ("/v1/ids/segmint", 400, "unknown mode 'segmint'; allowed: snowflake, segment, ticket"),
+    ("/v1/ids/segmint", 400, "unknown mode 'segmint'; allowed: snowflake, segment, ticket, uuid1, uuid4"),
     ("/v1/ids/segment?count=0", 400, "count is '0'; a list has 1 to 100 ids"),
     ("/v1/ids/segment?count=101", 400, "a list has 1 to 100 ids, and POST /v1/ids:batch hands out more"),
+    ("/v1/ids/uuid7?count=101", 400, "count is '101'; a list has 1 to 100 ids"),
     ("/v1/ids/segment?count=1x", 400, "count is '1x'"), ("/v1/ids/segment?count=", 400, "count is ''"),
     ("/v1/ids/segment?count=-1", 400, "count is '-1'"),
     ("/v1/ids/segment?format=hex", 400, "unknown query parameter 'format'; allowed: tag, count"),
@@ -103,7 +127,8 @@ struct IDRoutesTests {
     (#"{"mode":"segment","count":10001}"#, 400, "count is 10001; a batch has 1 to 10000 ids"),
     (#"{"mode":"segment","count":1,"tag":null}"#, 400, "'tag' is to be a string"),
     (#"{"mode":"segment","count":1,"tga":"x"}"#, 400, "unknown member 'tga'; allowed: mode, tag, count"),
-    (#"{"mode":"other","count":1}"#, 400, "unknown mode 'other'"),
+    (#"{"mode":"other","count":1}"#, 400, "unknown mode 'other'; allowed: snowflake, segment, ticket"),
+    (#"{"mode":"ulid","count":1}"#, 400, "ids of mode ulid are texts, which come in no ranges"),
     (String(repeating: " ", count: 1025), 413, "a request's body has at most 1024 bytes"),
   ])
   func aBatchThatIsWrongTakesNothing(_ body: String, _ status: Int, _ detail: String) async throws {
