@@ -168,6 +168,7 @@ import Testing
     for arguments in [
       ["a", "--stripes", "sqlite:a,sqlite:a"], ["--stripes", "sqlite:a"], ["a", "--all", "--stripes", "sqlite:a"],
       ["a", "--stripes", "mysql://u:secret@h/d"], ["a", "--stripes", "sqlite:a", "--from", ""],
+      ["a", "--stripes", "sqlite:a", "--recover"], ["a", "--stripes", "sqlite:a", "--past", "-1"],
     ] {
       #expect(throws: (any Error).self) { try TagRestripeCommand.parse(arguments) }
     }
