@@ -25,6 +25,12 @@ public struct IDRange: Sendable, Hashable {
   /// Whether the range holds no id.
   public var isEmpty: Bool { self.count == 0 }
 
+  /// Which numbers of all the ids are among; nil where they lie further apart than a table's row can say.
+  package var residue: TableDialect.Residue? {
+    TableDialect.Residue(
+      delta: self.stride, remainder: (self.start % self.stride + self.stride) % self.stride)
+  }
+
   /// The last id, or nil for an empty range.
   public var last: Int64? { self.isEmpty ? nil : self.end - self.stride }
 }

@@ -126,6 +126,23 @@ struct StripedDatabases {
     #expect(try await store.allocate(1, for: two.orders).start == range.end)
   }
 
+  @Test func `nothing goes back to a database that is down, and one that fails to take it back is`() async throws {
+    let two = try StripedDatabases(2)
+    let store = try await two.striped()
+    let range = try await store.allocate(5, for: two.orders)
+    two.stores[0].failNext(1)
+    var error = await #expect(throws: IDError.self) { try await store.giveBack(range, of: two.orders) }
+    #expect(error == FaultyStore.unavailable && two.changes.last == "db0 down")
+    let calls = two.stores[0].calls
+    error = await #expect(throws: IDError.self) { try await store.giveBack(range, of: two.orders) }
+    #expect(error?.code == .storeUnavailable && error?.message.hasPrefix("db0, ") == true)
+    #expect(two.stores[0].calls == calls)
+    await two.databases.probe(0)
+    #expect(try await store.giveBack(range, of: two.orders))
+    let residue = try #require(range.residue)
+    #expect(store.database(of: two.orders, residue) == 0)
+  }
+
   @Test func `ids go back to the database that has their remainder now, not to one that had it before`() async throws {
     let two = try StripedDatabases(2)
     let store = try await two.striped()

@@ -39,13 +39,18 @@ extension SegmentDirectory {
     return nil
   }
 
-  /// The tags of which no id was used for `time`, with the remainders of what is cached of them: call it after ``sample()``.
+  /// The tags of which no id was used for `time`, with which numbers are cached of them: call it after ``sample()``.
   ///
   /// - Parameter time: how long; the default tag's generator stays, where there is one for good.
-  package func unused(for time: Duration) -> [(tag: Tag, remainders: Set<Int64>)] {
+  package func unused(for time: Duration) -> [(tag: Tag, residues: Set<TableDialect.Residue>)] {
     self.state.withLock { Array($0.generators.values) }
       .filter { $0 !== self.defaultGenerator && $0.isUnused(for: time) }
-      .map { ($0.tag, $0.remainders) }
+      .map { generator in
+        let residues = generator.remainders.compactMap {
+          TableDialect.Residue(delta: generator.stride, remainder: $0)
+        }
+        return (generator.tag, Set(residues))
+      }
   }
 
   /// Takes a tag out of use if still no id of it was used for `time`. What is returned goes back to the store; until

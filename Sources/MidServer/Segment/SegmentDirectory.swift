@@ -158,17 +158,20 @@ package final class SegmentDirectory: Sendable {
   /// Stops for good. Calls that wait fail with ``IDError/Code/notReady``.
   ///
   /// - Returns: what nobody will get, by tag: to be given back to the store, the last range first. With it the end of what
-  ///   was given out, nil where nothing was.
-  package func close() -> [(tag: Tag, rests: [IDRange], usedEnd: Int64?)] {
-    let (generators, waiting) = self.state.withLock { state in
+  ///   is kept of all that was received.
+  package func close() -> [(tag: Tag, rests: [IDRange], kept: Int64)] {
+    let (generators, marks, waiting) = self.state.withLock { state in
       state.isClosed = true
-      return (Array(state.generators.values), state.lookups.close())
+      return (Array(state.generators.values), state.marks, state.lookups.close())
     }
     for call in waiting { call.reply(.failure(Self.stopping)) }
     var all = generators
     if let fixed = self.defaultGenerator, !all.contains(where: { $0 === fixed }) { all.append(fixed) }
-    return all.map { ($0.tag, $0.close(), $0.snapshot.usedEnd) }.filter { !$0.1.isEmpty }
+    return all.map { ($0.tag, $0.close(), $0.snapshot.usedEnd ?? marks[$0.tag] ?? 1) }.filter { !$0.1.isEmpty }
   }
+
+  /// What a tag's row must not stand below by what was received before its present generator; nil where nothing was.
+  package func mark(of tag: Tag) -> Int64? { self.state.withLock { $0.marks[tag] } }
 
   /// How many calls wait for the list, or for a tag whose cached ids are going back.
   package var waitingCount: Int { self.state.withLock { $0.lookups.count } }

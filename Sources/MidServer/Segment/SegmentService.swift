@@ -24,7 +24,7 @@ package final class SegmentService: Service {
   private let marks: SegmentMarks?
   /// What is being given back to, so that it is not begun once more meanwhile.
   let returning = Mutex<Set<ReturnLane>>([])
-  private let logger: Logger
+  let logger: Logger
   private let observer: LoadObserver
   private let work: AsyncStream<Work>
   private let continuation: AsyncStream<Work>.Continuation
@@ -66,7 +66,7 @@ package final class SegmentService: Service {
       onPauseNeeded: { continuation.yield(.lookUp(after: $0)) })
   }
 
-  /// Serves loads until graceful shutdown, then gives the unused rests back.
+  /// Serves loads until graceful shutdown, then gives the unused rests back, until it is cancelled.
   package func run() async throws {
     await withGracefulShutdownHandler {
       await withDiscardingTaskGroup { group in
@@ -174,7 +174,7 @@ package final class SegmentService: Service {
           "duration_ms": "\(duration / .milliseconds(1))",
         ])
       // Before any id of it is given out.
-      _ = await self.note(load.tag) { marks throws(IDError) in try await marks.set(range.end, of: load.tag) }
+      await self.note(load.tag) { marks throws(IDError) in try await marks.raise(to: range.end, of: load.tag) }
     }
     if isNewLayout && refusal == nil {
       self.logger.notice(
@@ -185,7 +185,7 @@ package final class SegmentService: Service {
     guard let surplus else { return }
     let ends = [generator.snapshot.highWater, self.directory.cached(load.tag)?.snapshot.highWater]
     await self.giveBack(
-      [surplus], of: load.tag, kept: ends.compactMap { $0 }.max() ?? self.marks?.found.ends[load.tag] ?? 1)
+      [surplus], of: load.tag, kept: ends.compactMap { $0 }.max() ?? self.directory.mark(of: load.tag) ?? 1)
   }
 
   private func retry(_ generator: SegmentGenerator, after pause: Duration) async {
@@ -200,32 +200,18 @@ package final class SegmentService: Service {
   /// Notes in the data folder where a range ends. Where the disk refuses, service goes on: what is lost is the second net, for
   /// a database that lost commits while this node was restarted.
   ///
-  /// - Returns: Whether the folder has it; without a folder there is nothing to miss.
-  private func note(_ tag: Tag, _ body: (SegmentMarks) async throws(IDError) -> Void) async -> Bool {
-    guard let marks = self.marks else { return true }
+  /// - Returns: Why the folder has it not, nil where it has; without a folder there is nothing to miss.
+  @discardableResult
+  private func note(_ tag: Tag, _ body: (SegmentMarks) async throws(IDError) -> Void) async -> IDError? {
+    guard let marks = self.marks else { return nil }
     do throws(IDError) {
       try await body(marks)
-      return true
+      return nil
     } catch {
       self.logger.warning("segment's end not remembered", metadata: ["tag": "\(tag)", "error": "\(error)"])
-      return false
+      return error
     }
   }
-
-  /// Returns what is left of the buffers. What can't be returned is not used: ids are skipped, never repeated.
-  private func giveBack() async {
-    await withTaskGroup(of: Void.self) { group in
-      for (index, (tag, rests, usedEnd)) in self.directory.close().enumerated() {
-        if index >= Self.mostReturnsAtOnce { await group.next() }
-        group.addTask {
-          await self.giveBack(rests, of: tag, kept: usedEnd ?? self.marks?.found.ends[tag] ?? 1)
-        }
-      }
-    }
-  }
-
-  /// How many tags are given back at a time at the end: what they write to the data folder is written together.
-  private static let mostReturnsAtOnce = 16
 
   /// Gives ranges back, the last one first, until the store takes one no longer.
   ///
@@ -233,23 +219,24 @@ package final class SegmentService: Service {
   /// is too high refuses what is right. Other nodes may put the row back further, down to what this one keeps.
   ///
   /// - Parameter kept: the end of what this node has received of the tag and does not give back.
-  /// - Returns: what the row must not stand below from now on, and why the store did not answer, where it did not.
+  /// - Returns: what the row must not stand below from now on, and why the store did not answer, or the folder did not remember,
+  ///   where it did not: what comes after will fare no better.
   @discardableResult
   func giveBack(_ rests: [IDRange], of tag: Tag, kept: Int64) async -> (mark: Int64, error: IDError?) {
     var mark = rests.last?.end ?? kept
-    for (index, rest) in rests.enumerated().reversed() {
+    for (index, rest) in rests.enumerated().reversed() where rest == rests.last || !Task.isCancelled {
       let lower = index > 0 ? rests[index - 1].end : kept
-      let isNoted = await self.note(tag) { marks throws(IDError) in
+      let failure = await self.note(tag) { marks throws(IDError) in
         try await marks.lower(to: lower, givingBackBelow: rest.end, of: tag)
       }
-      guard isNoted else { return (mark, nil) }
+      if let failure { return (mark, failure) }
       do throws(IDError) {
         let isBack = try await self.store.giveBack(rest, of: tag)
         self.logger.info(
           isBack ? "unused ids given back" : "unused ids skipped",
           metadata: ["tag": "\(tag)", "first": "\(rest.start)", "count": "\(rest.count)"])
         guard isBack else {
-          _ = await self.note(tag) { marks throws(IDError) in
+          await self.note(tag) { marks throws(IDError) in
             try await marks.raise(to: max(rest.end, kept), of: tag)
           }
           return (max(rest.end, kept), nil)

@@ -24,7 +24,8 @@ struct SegmentRetiringTests {
 
   /// Runs a service over `store` with one id of each of `tags` used, then a minute without a call.
   private func live(
-    _ store: any CompositeStore, _ tags: [Tag], _ body: @Sendable (SegmentService, [Tag: Int64]) async throws -> Void
+    _ store: any CompositeStore, _ tags: [Tag], _ body: @Sendable (SegmentService, [Tag: Int64]) async throws -> Void,
+    atEnd: @Sendable (_ cancel: () -> Void) async throws -> Void = { _ in }
   ) async throws {
     try await store.prepare()
     for tag in tags { _ = try await store.createTag(tag, step: 1000, first: 1) }
@@ -48,6 +49,7 @@ struct SegmentRetiringTests {
         service.directory.sample()
         try await body(service, ids)
         trigger.triggerGracefulShutdown()
+        try await atEnd { group.cancelAll() }
         try await group.waitForAll()
       }
     }
@@ -92,6 +94,66 @@ struct SegmentRetiringTests {
       let others = tags.filter { !held.contains($0) }
       #expect(!held.isEmpty && !others.isEmpty)
       try await self.expectOthersGoBack(service, held: held, others: others)
+    }
+  }
+
+  /// Tags that live in one database or the other.
+  private func sharded(_ first: ArraySlice<Tag>, _ second: ArraySlice<Tag>) throws -> ShardedStore {
+    let pins = first.map { ($0, "db0") } + second.map { ($0, "db1") }
+    return ShardedStore(
+      self.databases, homes: try ShardHomes(names: ["db0", "db1"], pins: Dictionary(uniqueKeysWithValues: pins)))
+  }
+
+  private func rows(_ database: Int) async throws -> [Int64] { try await self.memories[database].tags().map(\.maxID) }
+
+  @Test func `at the end a database that hangs, then fails, costs its own tags and no other's`() async throws {
+    let tags = try self.tags(60)
+    try await self.live(try self.sharded(tags[..<40], tags[40...]), tags) { _, _ in
+      self.stores[0].hold()
+    } atEnd: { _ in
+      await self.log.wait(for: "unused ids given back", count: 20)
+      while self.stores[0].heldCalls < 8 { await Task.yield() }
+      self.stores[0].failNext(.max)
+      self.stores[0].release()
+    }
+    #expect(try await self.rows(0) == Array(repeating: 1000, count: 40))
+    #expect(try await self.rows(1) == Array(repeating: 1, count: 20))
+    // Those under way fail; none begins after them.
+    #expect(self.log.count(of: "unused ids skipped error") == 8)
+    #expect(self.log.count(of: "unused ids of tags skipped database=db0 reason=storeUnavailable") == 1)
+    #expect(self.log.events.count { $0.hasPrefix("unused ids of tags skipped") && $0.hasSuffix("tags=32") } == 1)
+  }
+
+  @Test func `nothing more begins to go back once the time to stop is over`() async throws {
+    let tags = try self.tags(40)
+    try await self.live(try self.sharded(tags[...], []), tags) { _, _ in
+      self.stores[0].hold()
+    } atEnd: { cancel in
+      while self.stores[0].heldCalls < 16 { await Task.yield() }
+      cancel()
+      self.stores[0].release()
+    }
+    #expect(try await self.rows(0).count { $0 == 1 } == 16)
+    #expect(
+      self.log.count(of: "unused ids of tags skipped database=db0 reason=the time to stop is over tags=24") == 1)
+  }
+
+  @Test func `of several that share the tags one that is down keeps no call waiting, and costs nothing`() async throws {
+    let tags = try self.tags(40)
+    let store = StripedStore(self.databases)
+    try await self.live(store, tags) { service, ids in
+      let away = tags.filter { ids[$0].map { $0 % 2 == 0 } ?? false }
+      self.stores[0].failNext(.max)
+      _ = try await store.tags()
+      let calls = self.stores[0].calls
+      await service.retireUnused()
+      #expect(Set(tags.filter { service.directory.cached($0) != nil }) == Set(away) && !away.isEmpty)
+      #expect(self.stores[0].calls == calls)
+      #expect(self.log.count(of: "unused ids skipped") == 0)
+      self.stores[0].failNext(0)
+      await self.databases.probe(0)
+      await service.retireUnused()
+      #expect(self.log.count(of: "unused ids given back") == 40)
     }
   }
 

@@ -1,3 +1,4 @@
+import Foundation
 import MidCore
 import MidTestKit
 import ServiceLifecycleTestKit
@@ -32,6 +33,24 @@ struct SegmentServiceTests {
 
   private static func marks(in folder: TemporaryFolder) throws -> [Tag: Int64] {
     try SegmentMarkFile.read("\(folder.path)/segments.state").ends
+  }
+
+  /// What the process has open of the folder's file is a full disk from now on, until the file is begun anew.
+  private static func failNextWrite(in folder: TemporaryFolder) throws {
+    let path = "\(folder.path)/segments.state"
+    let numbers = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap { Int32($0) }
+    let found = numbers.first { number in
+      do {
+        return try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(number)").hasPrefix(path)
+      } catch {
+        // Closed meanwhile: it is another test's.
+        return false
+      }
+    }
+    let descriptor = try #require(found)
+    let full = open("/dev/full", O_WRONLY | O_CLOEXEC)
+    defer { close(full) }
+    #expect(dup2(full, descriptor) == descriptor)
   }
 
   private func live(
@@ -322,6 +341,37 @@ struct SegmentServiceTests {
       #expect(try Self.marks(in: folder)[tag] == 1052)
     }
     #expect(try await self.orders() == 52)
+  }
+
+  @Test func `a clean stop leaves the mark of a tag that came into use again unused`() async throws {
+    let folder = try TemporaryFolder()
+    let tag = try Tag("orders")
+    _ = try await self.memory.createTag(tag, step: 1000, first: 1)
+    try await self.live(folder: folder) { service in
+      for id in 1...50 { #expect(try await self.generator(service, tag).nextID() == Int64(id)) }
+      await self.rest(service)
+      let loads = self.log.count(of: "buffer filled")
+      try await self.generator(service, tag).prefetch()
+      await self.log.wait(for: "buffer filled", count: loads + 1)
+    }
+    #expect(try await self.orders() == 50)
+    #expect(try Self.marks(in: folder)[tag] == 51)
+  }
+
+  @Test func `where the folder does not remember, the ids of one unused tag are given up and no more`() async throws {
+    let folder = try TemporaryFolder()
+    let tags = [try Tag("orders"), try Tag("users"), try Tag("invoices")]
+    for tag in tags { _ = try await self.memory.createTag(tag, step: 1000, first: 1) }
+    try await self.live(folder: folder) { service in
+      for tag in tags { #expect(try await self.generator(service, tag).nextID() == 1) }
+      try Self.failNextWrite(in: folder)
+      await self.rest(service)
+      let inUse = tags.filter { service.directory.cached($0) != nil }
+      #expect(inUse.count == 2)
+      #expect(self.log.count(of: "segment's end not remembered") == 1)
+      await service.retireUnused()
+      #expect(self.log.count(of: "unused ids given back") == 2)
+    }
   }
 
   @Test func `where the store takes nothing back, an unused tag goes on above it all`() async throws {

@@ -31,6 +31,11 @@ public protocol CompositeStore: SegmentStore, TokenStore, OpenableStore {
 
   /// Whether `tag` is out of reach only because its database is, while others serve.
   func isAway(_ tag: Tag) -> Bool
+
+  /// Which database unused ids of `tag` with that residue go back to: its place in ``databases``, or nil where none takes them.
+  ///
+  /// Answered from what the store knows, without a look at any database.
+  func database(of tag: Tag, _ residue: TableDialect.Residue) -> Int?
 }
 
 extension CompositeStore {

@@ -86,6 +86,9 @@ public final class SegmentDatabases: Sendable {
 
   var state: [Member] { self.members.withLock { $0 } }
 
+  /// Whether the database at that place has answered the last time.
+  package func isUp(_ index: Int) -> Bool { self.members.withLock { $0[index].isUp } }
+
   /// A database has answered.
   func answered(_ index: Int) {
     self.change(index) { member in

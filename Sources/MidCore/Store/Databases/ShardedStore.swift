@@ -26,6 +26,9 @@ public final class ShardedStore: CompositeStore {
     return !state[self.homes.home(of: tag)].isUp && state.contains(where: \.isUp)
   }
 
+  /// The tag's home, whatever the ids.
+  public func database(of tag: Tag, _ residue: TableDialect.Residue) -> Int? { self.homes.home(of: tag) }
+
   public func allocate(_ claim: SegmentClaim, for tag: Tag) async throws(IDError) -> IDRange {
     try await self.atHome(of: tag) { store throws(IDError) in try await store.allocate(claim, for: tag) }
   }

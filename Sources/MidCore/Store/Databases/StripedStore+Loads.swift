@@ -123,8 +123,7 @@ extension StripedStore {
   }
 
   private func take(_ range: IDRange, of tag: Tag, from database: Int) {
-    let remainder = (range.start % range.stride + range.stride) % range.stride
-    let residue = TableDialect.Residue(delta: range.stride, remainder: remainder)
+    let residue = range.residue
     self.state.withLock { state in
       var rows = self.rows(of: tag, state)
       // Another database may have had this remainder before the tag was restriped: ids of it go back to this one now.
@@ -159,19 +158,26 @@ extension StripedStore {
   }
 
   /// Gives the unused rest of a range back to the database that it came from.
+  ///
+  /// - Throws: ``IDError/Code/storeUnavailable`` at once, with nothing tried, where that one is down.
   public func giveBack(_ rest: IDRange, of tag: Tag) async throws(IDError) -> Bool {
-    guard rest.stride >= 1, !rest.isEmpty else { return false }
-    let remainder = (rest.start % rest.stride + rest.stride) % rest.stride
-    let residue = TableDialect.Residue(delta: rest.stride, remainder: remainder)
-    let found = self.state.withLock { state in
-      let rows = self.rows(of: tag, state)
-      return rows.firstIndex { $0.residue != nil && $0.residue == residue }
+    guard !rest.isEmpty, let residue = rest.residue, let database = self.database(of: tag, residue) else {
+      return false
     }
-    guard let database = found else { return false }
+    guard self.databases.isUp(database) else {
+      throw IDError(.storeUnavailable, "\(self.databases.names[database]), where the ids came from, does not answer")
+    }
     // Before: a mark that is too low misses something once, one that is too high refuses what is right.
     let taken = self.change(tag, database) { $0.mark.returning(rest) }
     await self.rememberMark(of: tag, database)
-    let isBack = try await self.databases.all[database].store.giveBack(rest, of: tag)
+    let isBack: Bool
+    do throws(IDError) {
+      isBack = try await self.databases.all[database].store.giveBack(rest, of: tag)
+    } catch {
+      self.note(error, of: tag, from: database)
+      throw error
+    }
+    self.databases.answered(database)
     if !isBack {
       self.change(tag, database) { $0.mark.keep(taken) }
       await self.rememberMark(of: tag, database)

@@ -85,6 +85,11 @@ public final class StripedStore: CompositeStore {
   /// `false`: a tag is out of reach only where all databases are.
   public func isAway(_ tag: Tag) -> Bool { false }
 
+  /// The one whose row brought ids of that residue last.
+  public func database(of tag: Tag, _ residue: TableDialect.Residue) -> Int? {
+    self.state.withLock { self.rows(of: tag, $0).firstIndex { $0.residue == residue } }
+  }
+
   /// The rows of `tag` as this node knows them.
   func rows(of tag: Tag, _ state: State) -> [Row] {
     state.rows[tag] ?? self.databases.names.map { Row(mark: StripeRowMark(before: self.marks.rows[tag]?[$0])) }
