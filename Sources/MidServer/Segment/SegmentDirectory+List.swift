@@ -43,7 +43,7 @@ extension SegmentDirectory {
     let ended = self.follow(known, inUse, isConfirmed: isConfirmed)
     let (answers, effect) = self.endRefresh(ended)
     self.perform(effect)
-    for (completion, result) in answers { completion(result) }
+    self.complete(answers)
   }
 
   /// Generators are made by the new list from now on.
@@ -89,7 +89,7 @@ extension SegmentDirectory {
       }
       let known = state.known
       let (calls, effect) = state.lookups.readEnded(now: now) { tag in known[tag].map { !$0.isClosed } ?? false }
-      return (calls.map { ($0.reply, self.result(for: $0.tag, &state)) }, effect)
+      return (calls.map { ($0.reply, $0.tag, self.result(for: $0.tag, &state)) }, effect)
     }
   }
 
@@ -102,7 +102,6 @@ extension SegmentDirectory {
       return state.lookups.readFailed(now: now)
     }
     self.perform(effect)
-    let reason = IDError(.storeUnavailable, "the tag list could not be read: \(error.message)")
-    for call in calls { call.reply(.failure(reason)) }
+    self.complete(calls.map { ($0.reply, $0.tag, .failure(Self.unreadable(error))) })
   }
 }

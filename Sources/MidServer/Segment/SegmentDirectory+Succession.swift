@@ -78,8 +78,8 @@ extension SegmentDirectory {
     let answers = self.state.withLock { state -> Answers in
       state.retiring.remove(tag)
       state.marks[tag] = mark
-      return state.lookups.retired(tag).map { ($0.reply, self.result(for: tag, &state)) }
+      return state.lookups.retired(tag).map { ($0.reply, tag, self.result(for: tag, &state)) }
     }
-    for (completion, result) in answers { completion(result) }
+    self.complete(answers)
   }
 }

@@ -40,8 +40,8 @@ package final class SegmentDirectory: Sendable {
     var isClosed = false
   }
 
-  /// Calls to complete, after the lock was left.
-  typealias Answers = [(completion: Completion, result: Result<SegmentGenerator, IDError>)]
+  /// Calls to complete, after the lock was left; without a result where the store has to say why the tag is in no list.
+  typealias Answers = [(completion: Completion, tag: Tag, result: Result<SegmentGenerator, IDError>?)]
 
   let settings: SegmentSettings
   private let maximumWaiting: Int
@@ -117,7 +117,7 @@ package final class SegmentDirectory: Sendable {
   /// The generator of `tag`, made where the list holds the tag, looked up where it does not.
   package func generator(for tag: Tag, completion: @escaping Completion) -> Lookup {
     let now = self.clock.monotonicNanoseconds()
-    let (lookup, effect) = self.state.withLock { state -> (Lookup, TagLookups<Completion>.Effect) in
+    let (lookup, effect) = self.state.withLock { state -> (Lookup?, TagLookups<Completion>.Effect) in
       if let generator = self.find(tag, &state) { return (.found(generator), .nothing) }
       if state.isClosed { return (.failed(Self.stopping), .nothing) }
       if state.retiring.contains(tag) {
@@ -126,31 +126,35 @@ package final class SegmentDirectory: Sendable {
       }
       switch state.lookups.ask(tag, now: now, reply: completion) {
       case .waits(let id, let effect): return (.waiting(LookupID(id: id)), effect)
-      case .absent: return (.failed(self.missing(tag, state)), .nothing)
+      case .absent: return (self.missing(tag, state).map { .failed($0) }, .nothing)
+      case .unreadable: return (.failed(state.lastError.map(Self.unreadable) ?? self.overloaded), .nothing)
       case .overloaded: return (.failed(self.overloaded), .nothing)
       }
     }
     self.perform(effect)
-    return lookup
+    return lookup ?? .failed(self.reason(for: tag))
   }
 
   /// Ends a call's wait for the list at its deadline, or because its caller is gone. Where the list was read a moment ago and the
   /// call waited for the next one, it hears what that list says.
   package func expire(_ id: LookupID) {
-    let answer = self.state.withLock { state -> (Completion, IDError)? in
-      guard let call = state.lookups.remove(id.id) else { return nil }
-      return (call.reply, self.lateness(of: call, state))
+    let answers = self.state.withLock { state -> Answers in
+      guard let call = state.lookups.remove(id.id) else { return [] }
+      return [(call.reply, call.tag, self.lateness(of: call, state).map { .failure($0) })]
     }
-    if let (completion, error) = answer { completion(.failure(error)) }
+    self.complete(answers)
   }
 
-  private func lateness(of call: TagLookups<Completion>.Call, _ state: State) -> IDError {
+  /// Completes calls. Outside the lock: the store is asked, and callers are called.
+  func complete(_ answers: Answers) {
+    for (completion, tag, result) in answers { completion(result ?? .failure(self.reason(for: tag))) }
+  }
+
+  private func lateness(of call: TagLookups<Completion>.Call, _ state: State) -> IDError? {
     guard call.isForList else {
       return IDError(.deadlineExceeded, "the ids cached for tag '\(call.tag)' did not go back to the store in time")
     }
-    if let error = state.lastError {
-      return IDError(.storeUnavailable, "the tag list could not be read: \(error.message)")
-    }
+    if let error = state.lastError { return Self.unreadable(error) }
     return state.lookups.isRead && !state.lookups.isReading
       ? self.missing(call.tag, state) : IDError(.deadlineExceeded, "the tag list did not come in time")
   }
@@ -197,8 +201,9 @@ package final class SegmentDirectory: Sendable {
 
   // MARK: - Under the lock
 
-  func result(for tag: Tag, _ state: inout State) -> Result<SegmentGenerator, IDError> {
-    self.find(tag, &state).map { .success($0) } ?? .failure(self.missing(tag, state))
+  /// What there is of `tag`; nil where the store has to say why there is nothing.
+  func result(for tag: Tag, _ state: inout State) -> Result<SegmentGenerator, IDError>? {
+    self.find(tag, &state).map { .success($0) } ?? self.missing(tag, state).map { .failure($0) }
   }
 
   func find(_ tag: Tag, _ state: inout State) -> SegmentGenerator? {
@@ -237,10 +242,16 @@ package final class SegmentDirectory: Sendable {
     return generator
   }
 
-  /// Why there is no generator of `tag`.
-  private func missing(_ tag: Tag, _ state: State) -> IDError {
+  /// Why there is no generator of `tag`; nil where it is in no list: see ``reason(for:)``.
+  private func missing(_ tag: Tag, _ state: State) -> IDError? {
     if state.isClosed { return Self.stopping }
-    if state.known[tag]?.isClosed == true { return .restriped(tag) }
+    return state.known[tag]?.isClosed == true ? .restriped(tag) : nil
+  }
+
+  // MARK: - Outside the lock
+
+  /// Why `tag` is in no list, as the store says, which may have locks of its own.
+  private func reason(for tag: Tag) -> IDError {
     let error = self.absence(tag)
     return error == .unknown(tag) ? Self.unknown(tag) : error
   }
@@ -248,6 +259,10 @@ package final class SegmentDirectory: Sendable {
   /// The error for a tag that there is not, with what to do.
   package static func unknown(_ tag: Tag) -> IDError {
     IDError(.unknownTag, "no tag '\(tag)'; create it with: mid tag create \(tag)")
+  }
+
+  static func unreadable(_ error: IDError) -> IDError {
+    IDError(.storeUnavailable, "the tag list could not be read: \(error.message)")
   }
 
   private var overloaded: IDError {

@@ -6,7 +6,8 @@ import MidCore
 /// begin one after another and at most once in ``pause``, however many names are asked for. Two things keep that cheap:
 /// - A name that the last read was for and that was not there is answered at once from that list, which is ``pause`` old at most.
 ///   That it was not there is remembered as long as it is asked for between one read and the next.
-/// - At most ``maximumUnknown`` calls wait for names that the list has not; further ones are answered from it at once.
+/// - At most ``maximumUnknown`` calls wait for names that the list has not; further ones are answered from it at once, unless it
+///   could not be read again: then they fail.
 struct TagLookups<Reply: Sendable>: Sendable {
   /// Names a call that waits.
   struct ID: Sendable, Hashable {
@@ -45,7 +46,9 @@ struct TagLookups<Reply: Sendable>: Sendable {
     case waits(ID, Effect)
     /// It is not there, by a list that is new enough.
     case absent
-    /// Too many wait.
+    /// Too many wait, and the list could not be read the last time.
+    case unreadable
+    /// Too many wait, and nothing is known that is new enough.
     case overloaded
   }
 
@@ -66,7 +69,10 @@ struct TagLookups<Reply: Sendable>: Sendable {
   /// By the monotonic clock: when the last read began.
   private var lastBegin: UInt64?
   private var isPlanned = false
+  /// Whether an operator has asked for a read that is still to begin.
   private var wantsReload = false
+  /// Whether the last read failed.
+  private var hasFailed = false
   /// Whether a list was read.
   private(set) var isRead = false
   /// Whether a read is under way.
@@ -91,7 +97,11 @@ struct TagLookups<Reply: Sendable>: Sendable {
       self.askedAgain.insert(tag)
       if !self.isReading && !self.mayRead(now: now) { return .absent }
     }
-    guard self.listCount < min(Self.maximumUnknown, self.maximumWaiting) else { return .absent }
+    guard self.listCount < min(Self.maximumUnknown, self.maximumWaiting) else {
+      if self.hasFailed { return .unreadable }
+      // A read that does not come to an end says nothing, and the list before it is old.
+      return self.isReading && self.age(now: now) >= Self.pause ? .overloaded : .absent
+    }
     return self.add(tag, now: now, reply)
   }
 
@@ -122,15 +132,20 @@ struct TagLookups<Reply: Sendable>: Sendable {
   }
 
   /// The cached ids of `tag` are back: those who waited for that.
-  mutating func retired(_ tag: Tag) -> [Call] { self.take { !$0.isForList && $0.tag == tag } }
+  mutating func retired(_ tag: Tag) -> [Call] { self.take { !$1.isForList && $1.tag == tag } }
 
   /// Nothing is served any more: everyone.
-  mutating func close() -> [Call] { self.take { _ in true } }
+  mutating func close() -> [Call] { self.take { _, _ in true } }
 
-  private mutating func take(where isTaken: (Call) -> Bool) -> [Call] {
-    let taken = self.calls.filter { isTaken($0.value) }
-    for id in taken.keys { _ = self.remove(id) }
-    return Array(taken.values)
+  /// - Returns: Those that are taken out, in the order in which they came.
+  private mutating func take(where isTaken: (ID, Call) -> Bool) -> [Call] {
+    let taken = self.inOrder(where: isTaken)
+    for (id, _) in taken { _ = self.remove(id) }
+    return taken.map(\.value)
+  }
+
+  private func inOrder(where isIncluded: (ID, Call) -> Bool) -> [(key: ID, value: Call)] {
+    self.calls.filter { isIncluded($0.key, $0.value) }.sorted { $0.key.number < $1.key.number }
   }
 
   // MARK: Reads
@@ -151,13 +166,8 @@ struct TagLookups<Reply: Sendable>: Sendable {
 
   /// An operator wants a read that begins now or later: what is being read may be older than the operator's change.
   mutating func reload(now: UInt64) -> Effect {
-    guard !self.isReading else {
-      self.wantsReload = true
-      return .nothing
-    }
-    self.begin(now: now)
-    self.isConfirming = true
-    return .read
+    self.wantsReload = true
+    return self.isReading ? .nothing : self.goOn(now: now)
   }
 
   /// The time that a ``Effect/wait(_:)`` named has passed.
@@ -171,31 +181,33 @@ struct TagLookups<Reply: Sendable>: Sendable {
   /// - Returns: The calls to answer: those of names that are there, and those that the read was for.
   mutating func readEnded(now: UInt64, isKnown: (Tag) -> Bool) -> (calls: [Call], effect: Effect) {
     self.isRead = true
+    self.hasFailed = false
     self.rememberAbsence(isKnown)
     let absent = self.absent
-    var places = min(Self.maximumUnknown, self.maximumWaiting)
-    let answered = self.take { call in
-      guard call.wait == .read, !isKnown(call.tag), !absent.contains(call.tag), places > 0 else {
-        return call.isForList
-      }
-      places -= 1
-      return false
-    }
-    return (answered, self.endRead(now: now))
+    let unsettled = self.inOrder { $1.wait == .read && !isKnown($1.tag) && !absent.contains($1.tag) }
+    let staying = Set(unsettled.prefix(min(Self.maximumUnknown, self.maximumWaiting)).map(\.key))
+    let answered = self.take { $1.isForList && !staying.contains($0) }
+    self.endRead()
+    return (answered, self.goOn(now: now))
   }
 
-  /// The list could not be read.
+  /// The list could not be read. What an operator has asked for stands: where this read was older than that, the next one begins
+  /// at once; where it was the one, the next one is, whoever asks for it.
   ///
   /// - Returns: The calls to fail: all, or none where the list was never read, since the next read may bring it.
   mutating func readFailed(now: UInt64) -> (calls: [Call], effect: Effect) {
-    // An operator's word is about what could not be read now.
-    self.wantsReload = false
+    self.hasFailed = true
     // The list that they are not in is no longer new enough.
     self.absent = []
     self.askedAgain = []
-    let failed = self.isRead ? self.take { $0.isForList } : []
+    let failed = self.isRead ? self.take { $1.isForList } : []
     self.setWait(of: .readUnderWay, to: .read)
-    return (failed, self.endRead(now: now))
+    let wasConfirming = self.isConfirming
+    self.endRead()
+    guard wasConfirming && !self.wantsReload else { return (failed, self.goOn(now: now)) }
+    // Not at once: a store that does not answer would be asked without a pause.
+    self.wantsReload = true
+    return (failed, self.goOnForCalls(now: now))
   }
 
   private mutating func rememberAbsence(_ isKnown: (Tag) -> Bool) {
@@ -208,17 +220,21 @@ struct TagLookups<Reply: Sendable>: Sendable {
     self.askedAgain = []
   }
 
-  private mutating func endRead(now: UInt64) -> Effect {
+  private mutating func endRead() {
     self.isReading = false
-    self.isConfirming = self.wantsReload
-    guard self.wantsReload else { return self.goOn(now: now) }
-    self.wantsReload = false
-    self.begin(now: now)
-    return .read
+    self.isConfirming = false
   }
 
-  /// The next read, where a call waits for one.
+  /// The next read, where an operator or a call waits for one.
   private mutating func goOn(now: UInt64) -> Effect {
+    if self.wantsReload {
+      self.begin(now: now)
+      return .read
+    }
+    return self.goOnForCalls(now: now)
+  }
+
+  private mutating func goOnForCalls(now: UInt64) -> Effect {
     self.calls.values.contains { $0.wait == .read } ? self.readOrPlan(now: now) : .nothing
   }
 
@@ -243,6 +259,8 @@ struct TagLookups<Reply: Sendable>: Sendable {
 
   private mutating func begin(now: UInt64) {
     self.isReading = true
+    self.isConfirming = self.wantsReload
+    self.wantsReload = false
     self.lastBegin = now
     self.setWait(of: .read, to: .readUnderWay)
   }

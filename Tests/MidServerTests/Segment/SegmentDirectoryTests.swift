@@ -164,6 +164,57 @@ import Testing
     _ = try self.waiting(self.orders)
   }
 
+  @Test func `while the list can't be read, whoever can't wait hears that, and not that the tag is not there`() throws {
+    self.directory.refreshed([self.record(self.orders)])
+    #expect(self.directory.beginRefresh())
+    self.directory.refreshFailed(IDError(.storeUnavailable, "gone away"))
+    for number in 0..<3 { _ = try self.waiting(try Tag("new-\(number)")) }
+    #expect(self.failure(try Tag("new-3")) == .storeUnavailable)
+    _ = try self.found(self.orders)
+    self.clock.advance(by: 1000)
+    self.directory.lookUp()
+    self.directory.refreshed([self.record(self.orders)])
+    for number in 4..<7 { _ = try self.waiting(try Tag("new-\(number)")) }
+    #expect(self.failure(try Tag("new-7")) == .unknownTag)
+    // A read that takes its time makes the list no newer.
+    self.clock.advance(by: 1000)
+    self.directory.lookUp()
+    self.clock.advance(by: 1000)
+    #expect(self.failure(try Tag("new-8")) == .overloaded)
+  }
+
+  @Test func `why a tag is in no list is asked without the directory's lock`() throws {
+    let log = EventLog()
+    let box = Mutex<SegmentDirectory?>(nil)
+    let directory = try SegmentDirectory(
+      settings: SegmentSettings(), maximumWaiting: 1, clock: self.clock,
+      absence: { tag in
+        // Takes the lock: within it this would never come back.
+        log.note("\(tag) while \(box.withLock { $0 }?.waitingCount ?? -1) wait")
+        return .unknown(tag)
+      }, onLoadNeeded: { _, _ in }, onRefreshNeeded: {}, onPauseNeeded: { _ in })
+    box.withLock { $0 = directory }
+    defer { box.withLock { $0 = nil } }
+    directory.refreshed([])
+    let (first, second) = (try Tag("first"), try Tag("second"))
+    guard case .waiting = directory.generator(for: first, completion: { _ in log.note("answered") }),
+      case .failed = directory.generator(for: second, completion: { _ in })
+    else {
+      Issue.record("the first one waits, the second one can't")
+      return
+    }
+    directory.refreshed([])
+    #expect(log.events == ["second while 1 wait", "first while 0 wait", "answered"])
+    self.clock.advance(by: 2000)
+    guard case .waiting(let id) = directory.generator(for: second, completion: { _ in }) else {
+      Issue.record("it waits for the next read")
+      return
+    }
+    directory.refreshed([])
+    directory.expire(id)
+    #expect(log.events.count == 4)
+  }
+
   @Test func `a call that can't wait for the next read hears what the last one says`() throws {
     #expect(self.directory.beginRefresh())
     self.directory.refreshed([])

@@ -22,8 +22,9 @@ import Testing
       #expect(effect == (number == 0 ? .read : .nothing))
       ids.append(id)
     }
-    let more = lookups.ask(tags[1000], now: 0, reply: 1000)
-    #expect(more == .absent)
+    let more = [UInt64(0), Self.second - 1, Self.second].map { lookups.ask(tags[1000], now: $0, reply: 1000) }
+    // A list that has been read for a second says nothing of now.
+    #expect(more == [.absent, .absent, .overloaded])
     let left = lookups.remove(ids[7])
     #expect(left?.reply == 7)
     guard case .waits = lookups.ask(tags[1000], now: 0, reply: 1000) else {
@@ -45,7 +46,7 @@ import Testing
     }
     let ended = lookups.readEnded(now: 1) { _ in false }
     let retired = lookups.retired(tags[0])
-    #expect(ended.calls.map(\.reply) == [3] && Set(retired.map(\.reply)) == [0, 1])
+    #expect(ended.calls.map(\.reply) == [3] && retired.map(\.reply) == [0, 1])
     #expect(lookups.count == 0)
   }
 
@@ -56,13 +57,13 @@ import Testing
     let more = lookups.ask(tags[3000], now: 0, reply: 3000)
     #expect(more == .overloaded)
     let first = lookups.readEnded(now: 0) { _ in false }
-    #expect(first.calls.count == 2000 && lookups.count == 1000)
-    #expect(first.calls.contains { $0.reply == 0 })
+    // Whoever came first waits on, and is answered first.
+    #expect(first.calls.map(\.reply) == [0] + Array(1001..<3000) && lookups.count == 1000)
     #expect(first.effect == .wait(.seconds(1)))
     let due = lookups.due(now: Self.second)
     #expect(due == .read)
     let second = lookups.readEnded(now: Self.second) { _ in false }
-    #expect(second.calls.count == 1000 && lookups.count == 0 && second.effect == .nothing)
+    #expect(second.calls.map(\.reply) == Array(1...1000) && lookups.count == 0 && second.effect == .nothing)
   }
 
   @Test func `while the list can't be read no name is said not to be there`() throws {
@@ -82,6 +83,26 @@ import Testing
     _ = lookups.due(now: 2 * Self.second)
     let failed = lookups.readFailed(now: 2 * Self.second)
     #expect(failed.calls.map(\.reply) == [2] && failed.effect == .nothing)
+  }
+
+  @Test func `while the list can't be read whoever comes after a thousand others hears that`() throws {
+    var lookups = TagLookups<Int>(maximumWaiting: 5000)
+    let tags = try self.tags(1001)
+    _ = lookups.readEnded(now: 0) { _ in false }
+    _ = lookups.beginIfIdle(now: 0)
+    _ = lookups.readFailed(now: 0)
+    for (number, tag) in tags.prefix(1000).enumerated() { _ = lookups.ask(tag, now: 0, reply: number) }
+    #expect(lookups.count == 1000)
+    var more = lookups.ask(tags[1000], now: 0, reply: 1000)
+    #expect(more == .unreadable)
+    // The next read has begun, and brings nothing so far.
+    _ = lookups.due(now: Self.second)
+    more = lookups.ask(tags[1000], now: Self.second, reply: 1000)
+    #expect(more == .unreadable)
+    let ended = lookups.readEnded(now: Self.second) { _ in false }
+    #expect(ended.calls.map(\.reply) == Array(0..<1000))
+    more = lookups.ask(tags[0], now: Self.second, reply: 1000)
+    #expect(more == .absent)
   }
 
   @Test func `a thread that read the clock before another one's read began asks for no second one`() throws {
@@ -116,6 +137,23 @@ import Testing
     effects = [lookups.reload(now: 3)]
     #expect(effects == [.read] && lookups.isConfirming)
     _ = lookups.readEnded(now: 4) { _ in false }
+    #expect(!lookups.isConfirming)
+  }
+
+  @Test func `an operator's word stands where a read fails`() throws {
+    var lookups = TagLookups<Int>(maximumWaiting: 10)
+    var effects = [lookups.beginIfIdle(now: 0) ? .read : .nothing, lookups.reload(now: 0)]
+    // The older read fails: the one that was asked for begins.
+    effects.append(lookups.readFailed(now: 1).effect)
+    #expect(effects == [.read, .nothing, .read] && lookups.isConfirming)
+    // It fails as well: not at once again, but the next one is as good.
+    effects = [lookups.readFailed(now: 2).effect]
+    #expect(effects == [.nothing] && !lookups.isReading && !lookups.isConfirming)
+    let begins = lookups.beginIfIdle(now: Self.second)
+    #expect(begins && lookups.isConfirming)
+    _ = lookups.readEnded(now: Self.second) { _ in false }
+    #expect(!lookups.isConfirming && !lookups.isReading)
+    _ = lookups.beginIfIdle(now: 2 * Self.second)
     #expect(!lookups.isConfirming)
   }
 
@@ -170,7 +208,7 @@ import Testing
         calls.append((tag, mustBeFound, true))
         switch lookups.ask(tag, now: now, reply: calls.count - 1) {
         case .waits(_, let effect): act(effect)
-        case .absent, .overloaded:
+        case .absent, .unreadable, .overloaded:
           calls[calls.count - 1].isOpen = false
           #expect(!mustBeFound, "\(tag); seed \(seed)")
         }

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// Segments whose tags are shared out over several databases: each lives in one, its home by ``ShardHomes``.
 ///
 /// A database that is down takes its own tags with it and no others. Its tags are not unknown for that: what it said last
@@ -8,6 +10,9 @@ public final class ShardedStore: CompositeStore {
   public let databases: SegmentDatabases
   /// Where tags live.
   public let homes: ShardHomes
+  /// Tags that have a row in another database than their home, by the last ``tags()``, with which one. So that a name that is not
+  /// there costs no look through all lists.
+  private let strays = Mutex<[Tag: Int]>([:])
 
   /// Creates a store over databases that are not open yet, named as `homes` has them and in that order.
   public init(_ databases: SegmentDatabases, homes: ShardHomes) {
@@ -40,9 +45,19 @@ public final class ShardedStore: CompositeStore {
   /// The tags that live where their row is. Of a database that does not answer, those that it had when it was read last.
   public func tags() async throws(IDError) -> [TagRecord] {
     try await self.databases.readLists()
-    return self.databases.state.enumerated().flatMap { index, member in
-      (member.list ?? []).filter { self.homes.home(of: $0.tag) == index }
+    var records: [TagRecord] = []
+    var strays: [Tag: Int] = [:]
+    for (index, member) in self.databases.state.enumerated() {
+      for record in member.list ?? [] {
+        if self.homes.home(of: record.tag) == index {
+          records.append(record)
+        } else {
+          strays[record.tag] = strays[record.tag] ?? index
+        }
+      }
     }
+    self.strays.withLock { $0 = strays }
+    return records
   }
 
   /// Why `tag` is in no list: unknown where its home was read and answers, out of reach where not.
@@ -50,9 +65,7 @@ public final class ShardedStore: CompositeStore {
     let home = self.homes.home(of: tag)
     let member = self.databases.state[home]
     guard member.list == nil || !member.isUp else {
-      guard let other = self.databases.state.firstIndex(where: { $0.list?.contains { $0.tag == tag } == true }) else {
-        return .unknown(tag)
-      }
+      guard let other = self.strays.withLock({ $0[tag] }) else { return .unknown(tag) }
       return IDError(
         .unknownTag,
         "tag \(tag) is not in the database \(self.databases.names[home]), where it is looked for, but in "
