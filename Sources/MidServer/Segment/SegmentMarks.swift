@@ -161,9 +161,18 @@ package final class SegmentMarkFile {
       close(descriptor)
       throw error
     }
+    self.syncFolder()
     if self.descriptor >= 0 { close(self.descriptor) }
     self.descriptor = descriptor
     self.lines = self.marks.count
+  }
+
+  /// The name must be durable too: after a power cut it could lead to the old file, without what was written to the new one.
+  private func syncFolder() {
+    let folder = open(URL(fileURLWithPath: self.path).deletingLastPathComponent().path, O_RDONLY | O_CLOEXEC)
+    guard folder >= 0 else { return }
+    fsync(folder)
+    close(folder)
   }
 
   private var unwritable: IDError {
