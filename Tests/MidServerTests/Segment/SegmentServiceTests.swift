@@ -358,6 +358,19 @@ struct SegmentServiceTests {
     #expect(try Self.marks(in: folder)[tag] == 51)
   }
 
+  @Test func `a store that takes nothing back at the end is not asked for every tag`() async throws {
+    let tags = try (0..<60).map { try Tag("tag\($0)") }
+    for tag in tags { _ = try await self.memory.createTag(tag, step: 1000, first: 1) }
+    try await self.live { service in
+      for tag in tags { _ = try await self.generator(service, tag).nextID() }
+      self.faulty.failNext(.max)
+    }
+    let tried = self.log.count(of: "unused ids skipped")
+    #expect((1...16).contains(tried))
+    let line = "unused ids of tags skipped reason=storeUnavailable: the store was made to fail tags=\(60 - tried)"
+    #expect(self.log.count(of: line) == 1)
+  }
+
   @Test func `where the folder does not remember, the ids of one unused tag are given up and no more`() async throws {
     let folder = try TemporaryFolder()
     let tags = [try Tag("orders"), try Tag("users"), try Tag("invoices")]
