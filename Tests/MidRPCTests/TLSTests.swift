@@ -75,8 +75,17 @@ struct TLSTests {
     return settings
   }
 
+  /// For tests that are about no time: a test's task may have to wait for its turn longer than a client may for its first
+  /// request.
+  private static var patient: RPCTimeouts {
+    var timeouts = RPCTimeouts()
+    timeouts.firstRequest = .minutes(5)
+    timeouts.stuck = .minutes(5)
+    return timeouts
+  }
+
   private func withServer(
-    _ tls: RPCTLS, timeouts: RPCTimeouts = RPCTimeouts(),
+    _ tls: RPCTLS, timeouts: RPCTimeouts = patient,
     _ body: (RPCServer, SocketAddress, HandshakeObserver, RPCTLSContext) async throws -> Void
   ) async throws {
     let observer = HandshakeObserver()

@@ -132,9 +132,9 @@ package final class WorkerStateFile {
   }
 
   /// Locks the file, unless another server has it. Whoever only looks holds a shared lock for a moment, which is waited out:
-  /// at most 100 times a millisecond.
+  /// two seconds at most, as one that looks may be made to wait in the middle of it where the machine is busy.
   private static func lock(_ descriptor: Int32) -> Bool {
-    for _ in 0..<100 {
+    for _ in 0..<2000 {
       if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
       // Refused beside a server's lock, granted beside a look's.
       guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else { return false }
