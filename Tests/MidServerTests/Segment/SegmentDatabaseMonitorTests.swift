@@ -32,6 +32,7 @@ import Testing
           })
         else {
           pause.yield()
+          // Ended by the cancellation below, never by time.
           try await Task.sleep(for: .seconds(3600))
           return
         }
