@@ -77,6 +77,17 @@ import Testing
     }
   }
 
+  @Test func `a database whose table is gone has no tokens any more`() async throws {
+    try await Self.with { databases, store async throws in
+      _ = try await store.clientTokens()
+      databases.memories[1].setClientTokens(nil)
+      #expect(try await Self.secrets(store) == ["both", "one"])
+      databases.memories[0].setClientTokens(nil)
+      let error = await #expect(throws: IDError.self) { try await store.clientTokens() }
+      #expect(error?.code == .storeRejected)
+    }
+  }
+
   @Test func `where one has no table and the other can't be asked, nobody knows`() async throws {
     try await Self.with([nil, ["two"]]) { databases, store async throws in
       databases.stores[1].failNext(1000)

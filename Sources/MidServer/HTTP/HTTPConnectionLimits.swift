@@ -19,6 +19,9 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   /// Bytes of body that the request being read still may have, or nil between requests.
   private var bodyLeft: Int?
   private var isBroken = false
+  /// Whether the refusal was written: nothing else is written after it.
+  private var isRefused = false
+  private var order = HTTPAnswerOrder()
   private var requestTimer: Scheduled<Void>?
   private var writeTimer: Scheduled<Void>?
   private var endTimer: Scheduled<Void>?
@@ -47,11 +50,12 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     case .head(let head):
       self.bodyLeft = self.maximumBody
       if let length = head.headerFields[.contentLength], Int(length) ?? .max > self.maximumBody {
-        return self.refuse(context)
+        return self.refuse(context, isOpen: false)
       }
+      self.order.requestBegan()
     case .body(let bytes):
       let left = (self.bodyLeft ?? 0) - bytes.readableBytes
-      guard left >= 0 else { return self.refuse(context) }
+      guard left >= 0 else { return self.refuse(context, isOpen: true) }
       self.bodyLeft = left
     case .end:
       self.bodyLeft = nil
@@ -69,6 +73,22 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     context.fireChannelReadComplete()
   }
 
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    guard !self.isRefused else {
+      promise?.fail(ChannelError.outputClosed)
+      return
+    }
+    switch self.unwrapOutboundIn(data) {
+    case .head(let head):
+      if head.status.kind != .informational { self.order.responseBegan() }
+      context.write(data, promise: promise)
+    case .body: context.write(data, promise: promise)
+    case .end:
+      context.write(data, promise: promise)
+      if let refusal = self.order.responseEnded() { self.end(context, refusal) }
+    }
+  }
+
   func channelWritabilityChanged(context: ChannelHandlerContext) {
     self.writeTimer?.cancel()
     self.writeTimer = context.channel.isWritable ? nil : self.closeLater(context, after: self.requestTimeout)
@@ -82,18 +102,34 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     context.fireUserInboundEventTriggered(event)
   }
 
-  /// Answers 413 and ends the connection: what else comes of the body is not read.
-  private func refuse(_ context: ChannelHandlerContext) {
+  /// Reads nothing more, answers 413 once the requests before have their answers, and ends the connection.
+  private func refuse(_ context: ChannelHandlerContext, isOpen: Bool) {
     self.isBroken = true
+    self.bodyLeft = nil
+    self.requestTimer?.cancel()
+    self.requestTimer = nil
+    self.end(context, self.order.refuse(isOpen: isOpen))
+  }
+
+  private func end(_ context: ChannelHandlerContext, _ refusal: HTTPAnswerOrder.Refusal) {
+    switch refusal {
+    case .wait: return
+    case .answer: self.answer(context)
+    case .close: context.flush()
+    }
+    self.isRefused = true
+    // Not at once: a reset while the client still sends would take the answer from it.
+    context.close(mode: .output, promise: nil)
+    if self.endTimer == nil { self.endTimer = self.closeLater(context, after: .seconds(1)) }
+  }
+
+  private func answer(_ context: ChannelHandlerContext) {
     let problem = HTTPProblem.tooLarge(self.maximumBody)
     var head = problem.response.head
     head.headerFields[.connection] = "close"
     context.write(self.wrapOutboundOut(.head(head)), promise: nil)
     context.write(self.wrapOutboundOut(.body(ByteBuffer(string: problem.text))), promise: nil)
     context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
-    // Not at once: a reset while the client still sends would take the answer from it.
-    context.close(mode: .output, promise: nil)
-    if self.endTimer == nil { self.endTimer = self.closeLater(context, after: .seconds(1)) }
   }
 
   private func closeLater(_ context: ChannelHandlerContext, after time: TimeAmount) -> Scheduled<Void> {

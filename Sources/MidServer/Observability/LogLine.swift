@@ -34,7 +34,7 @@ struct LogLine {
     for (key, value) in self.fields.sorted(by: { $0.key < $1.key }) {
       let shown = "\(value)"
       text += " \(Self.withoutControls(key))="
-      if shown.isEmpty || shown.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) {
+      if shown.isEmpty || shown.unicodeScalars.contains(where: { $0 == " " || $0 == "\"" || $0 == "=" }) {
         Self.appendString(shown, to: &text)
       } else {
         text += Self.withoutControls(shown)

@@ -66,6 +66,59 @@ struct HTTPConnectionLimitsTests {
     #expect(try self.refusal(channel) == 413)
   }
 
+  private func answer(_ channel: EmbeddedChannel, _ status: HTTPResponse.Status = .ok) throws {
+    try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: status)))
+    try channel.writeOutbound(HTTPResponsePart.end(nil))
+    guard case .head(let head) = try channel.readOutbound(as: HTTPResponsePart.self) else {
+      Issue.record("no answer")
+      return
+    }
+    #expect(head.status == status)
+    guard case .end = try channel.readOutbound(as: HTTPResponsePart.self) else {
+      Issue.record("no end")
+      return
+    }
+  }
+
+  @Test func aRefusalComesAfterTheAnswersToRequestsBefore() throws {
+    for bodies in [[self.head(length: "11")], [self.head(), self.body(11)]] {
+      let channel = try self.channel()
+      for part in [self.head(), .end(nil)] + [self.head(), .end(nil)] + bodies { try channel.writeInbound(part) }
+      #expect(try self.refusal(channel) == nil)
+      try self.answer(channel)
+      #expect(try self.refusal(channel) == nil)
+      try self.answer(channel)
+      #expect(try self.refusal(channel) == 413)
+      // A late answer of the server's to the request itself goes nowhere.
+      #expect(throws: (any Error).self) {
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+      }
+      channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+      #expect(!channel.isActive)
+    }
+  }
+
+  @Test func aRequestThatHasItsAnswerGetsNoSecondOne() throws {
+    for isWhole in [true, false] {
+      let channel = try self.channel()
+      try channel.writeInbound(self.head())
+      try channel.writeInbound(self.body(10))
+      if isWhole {
+        try self.answer(channel, .unsupportedMediaType)
+        try channel.writeInbound(self.body(1))
+      } else {
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .unsupportedMediaType)))
+        try channel.writeInbound(self.body(1))
+        #expect(try channel.readOutbound(as: HTTPResponsePart.self) != nil)
+        try channel.writeOutbound(HTTPResponsePart.end(nil))
+        #expect(try channel.readOutbound(as: HTTPResponsePart.self) != nil)
+      }
+      #expect(try self.refusal(channel) == nil)
+      channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+      #expect(!channel.isActive)
+    }
+  }
+
   @Test func eachRequestHasALimitOfItsOwn() throws {
     let channel = try self.channel()
     for _ in 0..<3 {

@@ -70,9 +70,12 @@ struct LeafRoutesTests {
     let door = try HTTPDoor()
     door.server.directory.refreshed([
       TagRecord(tag: .default, maxID: 0, step: 1000), TagRecord(tag: try Tag("<script>\"&'"), maxID: 7, step: 9),
+      // One character to Swift, two to a browser.
+      TagRecord(tag: try Tag("\u{600}<img>"), maxID: 7, step: 9),
     ])
     let page = try await door.ask("/db")
     #expect(page.type == "text/html;charset=UTF-8" && !page.text.contains("<script>"))
+    #expect(Array(page.text.utf8).firstRange(of: Array("<img".utf8)) == nil)
     #expect(page.text.contains("<td>&lt;script&gt;&quot;&amp;&#39;</td><td>7</td><td>9</td>"))
     _ = try await door.ask("/api/segment/get/default")
     #expect(

@@ -115,6 +115,24 @@ struct TinyidTokensTests {
     }
   }
 
+  @Test func nobodyHasATokenOnceTheTableOrTheRightToItIsGone() async throws {
+    let store = Tokens()
+    store.answer.withLock { $0 = .success([.init(tag: "a", secret: "one")]) }
+    try await self.with(store, interval: .milliseconds(1)) { tokens, log async throws in
+      #expect(try await tokens.allow("one", for: "a"))
+      store.answer.withLock { $0 = .failure(IDError(.storeRejected, "no such table")) }
+      await log.wait(for: "tokens not read")
+      #expect(try await tokens.allow("one", for: "a") == false)
+      // Away after that: nobody knows whether the table is back.
+      store.answer.withLock { $0 = .failure(IDError(.storeUnavailable, "away")) }
+      await log.wait(for: "tokens not read", count: 2)
+      await #expect(throws: IDError.self) { try await tokens.allow("one", for: "a") }
+      store.answer.withLock { $0 = .success([.init(tag: "a", secret: "one")]) }
+      await log.wait(for: "tokens read", count: 2)
+      #expect(try await tokens.allow("one", for: "a"))
+    }
+  }
+
   @Test func withoutAStoreACallFailsAndWithoutATableNobodyHasAToken() async throws {
     let store = Tokens()
     store.answer.withLock { $0 = .failure(IDError(.storeUnavailable, "away")) }

@@ -28,6 +28,7 @@ extension SegmentDatabases {
     } catch {
       // A database without the table serves segments all the same.
       if error.code == .storeUnavailable { self.failed(index, error) }
+      if error.code == .storeRejected { self.members.withLock { $0[index].tokens = nil } }
       throw error
     }
   }

@@ -41,16 +41,18 @@ struct LeafPages: Sendable {
   }
 
   /// Tags may hold anything but control characters.
+  ///
+  /// By scalars: what a browser takes for `<` may be part of a longer character, after U+0600 for one.
   private static func escaped(_ text: String) -> String {
-    text.map { character in
-      switch character {
-      case "&": "&amp;"
-      case "<": "&lt;"
-      case ">": "&gt;"
-      case "\"": "&quot;"
-      case "'": "&#39;"
-      default: String(character)
+    text.unicodeScalars.reduce(into: "") { escaped, scalar in
+      switch scalar {
+      case "&": escaped += "&amp;"
+      case "<": escaped += "&lt;"
+      case ">": escaped += "&gt;"
+      case "\"": escaped += "&quot;"
+      case "'": escaped += "&#39;"
+      default: escaped.unicodeScalars.append(scalar)
       }
-    }.joined()
+    }
   }
 }

@@ -97,9 +97,13 @@ package final class TinyidTokens: Service {
       if isFirst { self.logger.info("tokens read", metadata: ["tokens": "\(list.count)"]) }
       return true
     } catch {
-      // What was read before goes on to count.
+      // What was read before goes on to count while the store is away; where the table or the right to it is gone, nobody has
+      // a token.
       let isNew = self.letGo { state in
-        defer { state.error = error }
+        defer {
+          state.error = error
+          if error.code == .storeRejected { state.tokens = nil }
+        }
         return state.error?.code != error.code
       }
       if isNew { self.logger.warning("tokens not read", metadata: ["error": "\(error)"]) }
