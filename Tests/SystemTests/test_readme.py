@@ -108,7 +108,8 @@ def test_a_readme_that_tells_what_is_so_passes_and_what_was_not_run_is_said(tmp_
     result = check(project(tmp_path / "project", GOOD))
     assert result.returncode == 0, result.stderr
     assert f"README.md:{line_of(GOOD, 'false')}: not run: it needs the network" in result.stdout
-    assert f"README.md:{line_of(GOOD, 'no-such-program', 2)}: not run: there is no no-such-program here" in result.stdout
+    missing = f"README.md:{line_of(GOOD, 'no-such-program', 2)}: not run: there is no no-such-program here"
+    assert missing in result.stdout
     for name in ("README.md", "README_CN.md"):
         assert f"{name}: 3 blocks went as the text says, 2 not run" in result.stdout
 
@@ -165,7 +166,7 @@ def test_a_block_that_nobody_would_know_what_to_do_with_is_refused(tmp_path, old
         ("one\ntwo", "one\nzwei", "zwei", "differs from README.md:"),
         ("cat words\n", "", "echo $WORD", "ends before README.md:"),
         ("needs no-such-program", "needs another", "no-such-program\n```", "marked 'another'"),
-        ("<!-- run: needs no-such-program -->\n```sh\nno-such-program\n```\n", "", None, "the other language has no such block"),
+        (GOOD[GOOD.index("<!-- run: needs no") : GOOD.index("[this]")], "", None, "the other language has no such block"),
         ("<!-- not run: it needs the network -->\n", "", "false", "'run', sh, where README.md:"),
     ],
 )
@@ -184,20 +185,30 @@ def test_comments_pictures_and_reasons_may_differ_between_languages(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+def has_ended(pid):
+    """Whether the process whose number a file holds is no more."""
+    try:
+        with open(f"/proc/{int(pid.read_text())}/stat") as file:
+            return ") Z " in file.read()
+    except FileNotFoundError:
+        return True
+
+
 def test_what_a_block_starts_has_ended_with_the_readme(tmp_path):
     pid = tmp_path / "pid"
     text = GOOD.replace("cat words", f"cat words; sleep 1000 & echo $! >{pid}")
     assert check(project(tmp_path / "project", text)).returncode == 0
-    number = int(pid.read_text())
+    wait_until(lambda: has_ended(pid), 5, "the process that a block has left behind ends")
 
-    def has_ended():
-        try:
-            with open(f"/proc/{number}/stat") as file:
-                return ") Z " in file.read()
-        except FileNotFoundError:
-            return True
 
-    wait_until(has_ended, 5, "the process that a block has left behind ends")
+def test_what_a_block_starts_has_ended_when_the_script_is_stopped(tmp_path, program):
+    pid = tmp_path / "pid"
+    text = GOOD.replace("cat words", f"echo $$ >{pid}\nsleep 1000")
+    root = project(tmp_path / "project", text)
+    script = program(sys.executable, "-B", SCRIPT, "--root", root, environment={"MID_BINARY": BINARY})
+    wait_until(lambda: pid.exists() and pid.read_text().strip(), 20, "the block begins")
+    assert script.stop() == 143
+    wait_until(lambda: has_ended(pid), 5, "the process that a block runs ends")
 
 
 def test_a_port_that_is_taken_is_named_where_the_network_is_shared(tmp_path):

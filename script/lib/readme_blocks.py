@@ -7,7 +7,7 @@ MARKER = re.compile(r"<!--\s*(not run|run|output|file)\b\s*(?::\s*(.*?))?\s*-->"
 FENCE = re.compile(r"(`{3,})\s*(\S*)\s*")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 
-# Fences that may stand without a marker: pictures and pieces of configuration. Whatever could be run needs a word on it.
+# Fences that may stand without a marker: pictures and pieces of configuration. What could be run needs a word on it.
 PLAIN = {"text", "yaml"}
 
 # What an expected output does not say literally: of each, any other of its kind will do.
@@ -113,7 +113,8 @@ def _kind(path, opened, language, marker):
     if word is None and language in PLAIN:
         return "plain", ""
     if word is None:
-        raise Problem(path, opened, f"a block of '{language}' needs a marker: `output`, `file: NAME` or `not run: REASON`")
+        allowed = "`output`, `file: NAME` or `not run: REASON`"
+        raise Problem(path, opened, f"a block of '{language}' needs a marker: {allowed}")
     raise Problem(path, marker[2], f"no such marker for a block of '{language}'")
 
 
@@ -134,7 +135,7 @@ def pattern(expected):
 
 
 def matches(output, expected, part=False):
-    """Whether an output is as expected; with `part`, whether some of its lines are. Space at line ends does not count."""
+    """Whether an output is as expected; with `part`, whether some of its lines are. Space at line ends is nothing."""
     output, expected = ("\n".join(line.rstrip() for line in text.strip().splitlines()) for text in (output, expected))
     if part:
         return re.search(f"^{pattern(expected)}$", output, re.MULTILINE) is not None
@@ -146,7 +147,8 @@ def compare(first, second):
     first, second = ([block for block in blocks if block.kind != "plain"] for blocks in (first, second))
     for one, other in zip(first, second):
         if one.kind != other.kind or one.language != other.language:
-            raise other.problem(f"'{other.kind}', {other.language}, where {_place(one)} has '{one.kind}', {one.language}")
+            told = f"'{other.kind}', {other.language}, where {_place(one)} has '{one.kind}', {one.language}"
+            raise other.problem(told)
         if one.kind != "not run" and one.detail != other.detail:
             raise other.problem(f"marked '{other.detail}' where {_place(one)} has '{one.detail}'")
         mine, theirs = _commands(one.text), _commands(other.text)
