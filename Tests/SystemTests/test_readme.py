@@ -166,7 +166,7 @@ def test_a_block_that_nobody_would_know_what_to_do_with_is_refused(tmp_path, old
         ("one\ntwo", "one\nzwei", "zwei", "differs from README.md:"),
         ("cat words\n", "", "echo $WORD", "ends before README.md:"),
         ("needs no-such-program", "needs another", "no-such-program\n```", "marked 'another'"),
-        (GOOD[GOOD.index("<!-- run: needs no") : GOOD.index("[this]")], "", None, "the other language has no such block"),
+        (GOOD[GOOD.index("<!-- run: needs no") : GOOD.index("[this]")], "", None, "the other language has no such"),
         ("<!-- not run: it needs the network -->\n", "", "false", "'run', sh, where README.md:"),
     ],
 )
