@@ -65,7 +65,7 @@ let package = Package(
     .target(
       name: "MidServer",
       dependencies: [
-        "CClock", "CMemory", "MidCore", "MidRPC",
+        "CClock", "CMemory", "MidCore", "MidOpaque", "MidRPC",
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -82,7 +82,7 @@ let package = Package(
     .executableTarget(
       name: "mid",
       dependencies: [
-        "MidCore", "MidRPC", "MidServer", "MidSQLite", "MidMySQL",
+        "MidCore", "MidOpaque", "MidRPC", "MidServer", "MidSQLite", "MidMySQL",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "Logging", package: "swift-log"),

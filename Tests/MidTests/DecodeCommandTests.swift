@@ -1,5 +1,7 @@
 import ArgumentParser
 import Foundation
+import MidCore
+import MidServer
 import Testing
 
 @testable import mid
@@ -78,5 +80,54 @@ struct DecodeCommandTests {
   func `a wrong command line is refused`(arguments: [String]) {
     let error = #expect(throws: (any Error).self) { try DecodeCommand.parse(arguments) }
     #expect(error.map { DecodeCommand.exitCode(for: $0).rawValue } == 64)
+  }
+
+  @Test func `a tag's form is read by what the server's settings say`() async throws {
+    let text = try await self.decode(
+      "ORD-20260102-0000000042", "--tag", "orders", "--form", "ORD-{day}-{decimal:10}", "--kind", "number"
+    ).text
+    #expect(
+      text == """
+        id: 42
+        date: 2026-01-02T00:00:00.000Z
+
+        kind:      number
+        canonical: 42
+        digits:    decimal
+
+        """)
+  }
+
+  @Test func `an opaque id is opened with its key`() async throws {
+    let path = FileManager.default.temporaryDirectory.appending(path: "mid-\(UUID())").path()
+    try Data("000102030405060708090a0b0c0d0e0f".utf8).write(to: URL(filePath: path))
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let settings = ["opaque.tags": "orders", "opaque.keys": "2=file:\(path)"]
+    let forms = try ServerConfiguration.load(flags: settings).forms.make(environment: [:])
+    let number = try forms.text(of: 42, .opaque, tag: try Tag("orders"), at: 0)
+    let text = try await self.decode(number, "--tag", "orders", "--key", "2=file:\(path)", "--kind", "number", "--json")
+      .text
+    #expect(
+      text == """
+        {"id": "42", "slot": 2, "readings": [{"kind": "number", "canonical": "42", "digits": "decimal"}], "ambiguity": null}
+
+        """)
+    let missing = try await self.decode(number, "--tag", "orders", "--key", "1=file:\(path)")
+    #expect("\(String(describing: missing.error))".contains("slot 2"))
+    let file = try await self.decode(number, "--tag", "orders", "--key", "1=file:\(path).none")
+    #expect("\(String(describing: file.error))".contains("no such file"))
+  }
+
+  @Test(arguments: [
+    (["--tag", "a"], "--tag needs --form"), (["--form", "{hex}"], "add --tag NAME"),
+    (["--key", "0=env:A"], "add --tag"),
+    (["--tag", "a", "--form", "{octal}"], "--form: "), (["--tag", "a", "--key", "secret"], "--key: "),
+    (["--tag", "a", "--key", "0=env:A", "--bits", "64"], "--bits: "),
+    (["--tag", "a", "--key", "5=env:A", "--slot-bits", "2"], "no slot 5"),
+    (["--tag", "a", "--form", "{hex}", "--bits", "53"], "add --key"),
+  ])
+  func `what does not go together is refused`(arguments: [String], part: String) {
+    let error = #expect(throws: (any Error).self) { _ = try DecodeCommand.parse(["1"] + arguments) }
+    #expect(error.map { DecodeCommand.message(for: $0).contains(part) } == true, "\(String(describing: error))")
   }
 }

@@ -1,12 +1,12 @@
 /// Characters of texts that ids are read from, as bytes.
-enum ASCII {
+package enum ASCII {
   /// `A` to `Z` as `a` to `z`; everything else as it is.
   static func lowercased(_ byte: UInt8) -> UInt8 {
     byte >= 0x41 && byte <= 0x5A ? byte | 0x20 : byte
   }
 
   /// The value of a hexadecimal digit of either case.
-  static func hexDigit(_ byte: UInt8) -> UInt8? {
+  package static func hexDigit(_ byte: UInt8) -> UInt8? {
     switch byte {
     case 0x30...0x39: byte - 0x30
     case 0x41...0x46: byte - 0x37

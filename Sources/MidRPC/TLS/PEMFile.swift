@@ -18,7 +18,7 @@ package enum PEMFile {
   }
 
   /// The largest file that is read, in bytes: all of a system's authorities are a quarter of that.
-  static let maximumSize = 1024 * 1024
+  package static let maximumSize = 1024 * 1024
 
   /// All certificates of a PEM file, in its order; at least one.
   package static func certificates(_ path: String) throws(Failure) -> [NIOSSLCertificate] {
@@ -67,7 +67,10 @@ package enum PEMFile {
 
   private static func isPEM(_ bytes: [UInt8]) -> Bool { self.contains("-----BEGIN ", in: bytes) }
 
-  private static func read(_ path: String) throws(Failure) -> [UInt8] {
+  /// The bytes of a small file, at least one.
+  ///
+  /// - Parameter size: how many bytes it may have.
+  package static func read(_ path: String, atMost size: Int = Self.maximumSize) throws(Failure) -> [UInt8] {
     let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else { throw self.failure(errno) }
     defer { close(file) }
@@ -81,7 +84,7 @@ package enum PEMFile {
         throw self.failure(errno)
       }
       bytes.append(contentsOf: chunk[..<count])
-      guard bytes.count <= self.maximumSize else { throw Failure("has more than \(self.maximumSize) bytes") }
+      guard bytes.count <= size else { throw Failure("has more than \(size) bytes") }
     }
     guard !bytes.isEmpty else { throw Failure("is empty") }
     return bytes

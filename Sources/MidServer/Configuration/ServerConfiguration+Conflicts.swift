@@ -30,6 +30,7 @@ extension ServerConfiguration {
     self.grpc.tls.conflicts(add)
     self.table.conflicts(isStriped: !self.databases.stripes.isEmpty, add)
     self.databases.conflicts(table: self.table, add)
+    self.forms.conflicts(add)
     return errors
   }
 }

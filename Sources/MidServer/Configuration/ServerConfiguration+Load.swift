@@ -101,6 +101,10 @@ extension ServerConfiguration {
         databases: try settings(Settings.ticketDatabases), tables: try settings(Settings.ticketTables),
         timeout: try settings(Settings.ticketTimeout), batchMax: try settings(Settings.ticketBatchMax)),
       batchMax: try settings(Settings.batchMax), uuid7Increment: try settings(Settings.uuid7Increment),
+      forms: Forms(
+        templates: try settings(Settings.textForms), opaqueTags: try settings(Settings.opaqueTags),
+        keys: try settings(Settings.opaqueKeys), current: try settings(Settings.opaqueCurrent),
+        slotBits: try settings(Settings.opaqueSlotBits)),
       clock: Clock(
         ntpServers: try settings(Settings.clockNTPServers), ntpInterval: try settings(Settings.clockNTPInterval),
         maxOffset: try settings(Settings.clockMaxOffset)),

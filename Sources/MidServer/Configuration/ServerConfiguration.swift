@@ -156,6 +156,20 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var batchMax: Int
   }
 
+  /// How ids look outside.
+  package struct Forms: Sendable, Equatable {
+    /// `text.forms`.
+    package var templates: [Tag: TextTemplate]
+    /// `opaque.tags`: how many bits the numbers of each have, 63 or 53.
+    package var opaqueTags: [Tag: Int]
+    /// `opaque.keys`, by slot.
+    package var keys: [Int: OpaqueKeyReference]
+    /// `opaque.current`, or nil where it is not given.
+    package var current: Int?
+    /// `opaque.slot_bits`.
+    package var slotBits: Int
+  }
+
   /// The clock's health.
   package struct Clock: Sendable, Equatable {
     /// `clock.ntp.servers`; empty turns NTP off.
@@ -198,6 +212,8 @@ package struct ServerConfiguration: Sendable, Equatable {
   package var batchMax: Int
   /// `uuid7.increment`.
   package var uuid7Increment: UUID7Increment
+  /// How ids look outside.
+  package var forms: Forms
   /// The clock's health.
   package var clock: Clock
   /// The log.

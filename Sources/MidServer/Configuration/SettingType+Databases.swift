@@ -67,21 +67,7 @@ extension SettingType where Value == [Tag: String] {
     SettingType(
       allowed: "up to \(count) of TAG=NAME, separated by commas or as a YAML list, a NAME being one of segment.shards"
     ) { text in
-      guard !text.isEmpty else { return [:] }
-      var pins: [Tag: String] = [:]
-      for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-        let pair = part.trimmingSpaces()
-        guard let mark = pair.lastIndex(of: "=") else { return nil }
-        let name = String(pair[pair.index(after: mark)...])
-        do {
-          guard TableDialect.isName(name), try pins.updateValue(name, forKey: Tag(String(pair[..<mark]))) == nil else {
-            return nil
-          }
-        } catch {
-          return nil
-        }
-      }
-      return pins.count <= count ? pins : nil
+      TagPairs.parse(text, atMost: count, mark: { $0.lastIndex(of: "=") }) { TableDialect.isName($0) ? $0 : nil }
     }
   }
 }

@@ -26,21 +26,12 @@ extension SettingType where Value == [Tag: TicketTable] {
         "1 to \(count) of TAG=TABLE, separated by commas or as a YAML list; a table's name has letters, digits, _ "
         + "and $"
     ) { text in
-      var tables: [Tag: TicketTable] = [:]
-      for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-        let pair = part.trimmingSpaces()
-        guard let mark = pair.lastIndex(of: "=") else { return nil }
-        do {
-          let tag = try Tag(String(pair[..<mark]))
-          guard tables.updateValue(try TicketTable(String(pair[pair.index(after: mark)...])), forKey: tag) == nil else {
-            return nil
-          }
-        } catch {
-          return nil
-        }
+      let tables = TagPairs.parse(text, atMost: count, mark: { $0.lastIndex(of: "=") }) { name -> TicketTable? in
+        do { return try TicketTable(name) } catch { return nil }
       }
       // Two tags on one table are one space of ids, and no promise of either is broken; more likely it is a mistake.
-      return tables.count <= count && Set(tables.values).count == tables.count ? tables : nil
+      guard let tables, !tables.isEmpty, Set(tables.values).count == tables.count else { return nil }
+      return tables
     }
   }
 }

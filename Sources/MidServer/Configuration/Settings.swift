@@ -267,6 +267,26 @@ package enum Settings {
       "What tells UUIDs of version 7 of one millisecond apart: a counter with 32 random bits after it, or steps of 1 to 2^32 of "
       + "all 74 bits, which do not show how many were made between two.")
 
+  static let textForms = Setting(
+    "text.forms", .forms(atMost: 1_000), default: "",
+    help: "What a tag's ids look like as texts, by tag: orders=ORD-{day}-{decimal:10}. See docs/forms.md.")
+  static let opaqueTags = Setting(
+    "opaque.tags", .opaqueTags(atMost: 1_000), default: "",
+    help: "Tags whose ids have an opaque number too, and its bits: 63, or 53 for JavaScript. See docs/forms.md.")
+  static let opaqueKeys = Setting(
+    "opaque.keys", .opaqueKeys, default: "",
+    help:
+      "The keys of opaque numbers, by slot: where they stand, never the keys themselves. A slot's key must never change."
+  )
+  static let opaqueCurrent = Setting(
+    "opaque.current", .optional(.integer(0...15)), default: "",
+    help: "The slot of the key that new opaque numbers are made with; not needed while there is one key.")
+  static let opaqueSlotBits = Setting(
+    "opaque.slot_bits", .integer(0...4), default: "4",
+    help:
+      "How many bits of an opaque number tell its key: room for 1 to 16 keys over time. Never change it once numbers are out."
+  )
+
   static let clockNTPServers = Setting(
     "clock.ntp.servers", .servers(defaultPort: 123, atMost: 16), default: "",
     help: "NTP servers to compare the clock with; none by default. mid only looks, it never sets the clock.")
@@ -309,7 +329,8 @@ package enum Settings {
     ticketDatabases, ticketTables, ticketTimeout, ticketBatchMax,
     tableDialect, tableName, tableTagColumn, tableMaxColumn, tableStepColumn, tableUpdatedColumn, tableVersionColumn,
     tableBeginColumn, tableDeltaColumn, tableRemainderColumn,
-    uuid7Increment, clockNTPServers, clockNTPInterval, clockMaxOffset,
+    uuid7Increment, textForms, opaqueTags, opaqueKeys, opaqueCurrent, opaqueSlotBits, clockNTPServers, clockNTPInterval,
+    clockMaxOffset,
     logLevel, logFormat, shutdownGrace,
   ]
 

@@ -1,3 +1,5 @@
+import MidCore
+
 /// The fields of a query or of a form (`application/x-www-form-urlencoded`), decoded strictly.
 struct HTTPQuery: Sendable, Equatable {
   /// Name and value of each field, in order.
@@ -43,7 +45,9 @@ struct HTTPQuery: Sendable, Equatable {
     while let byte = rest.next() {
       switch byte {
       case UInt8(ascii: "%"):
-        guard let high = rest.next().flatMap(Self.digit), let low = rest.next().flatMap(Self.digit) else { return nil }
+        guard let high = rest.next().flatMap(ASCII.hexDigit), let low = rest.next().flatMap(ASCII.hexDigit) else {
+          return nil
+        }
         bytes.append(high << 4 | low)
       case UInt8(ascii: "+") where isForm: bytes.append(UInt8(ascii: " "))
       default: bytes.append(byte)
@@ -54,14 +58,5 @@ struct HTTPQuery: Sendable, Equatable {
 
   static func == (left: HTTPQuery, right: HTTPQuery) -> Bool {
     left.fields.elementsEqual(right.fields) { $0 == $1 }
-  }
-
-  private static func digit(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-    default: nil
-    }
   }
 }

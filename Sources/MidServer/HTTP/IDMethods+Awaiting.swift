@@ -19,18 +19,22 @@ extension IDMethods {
   /// - Parameters:
   ///   - tag: Whose ids; Snowflake ids have no tag.
   ///   - count: 1 to ``Limits/maximumBatch``.
+  ///   - deadline: How long it may wait; ``Limits/maximumWait`` from now where none is given.
   /// - Throws: ``MidCore/IDError/Code/invalidArgument`` for another count or a mode that hands out no 64-bit ids, and what
   ///   the generator throws. A cancelled task's call ends with ``MidCore/IDError/Code/deadlineExceeded``.
-  func ids(of mode: RequestFields.Mode, tag: Tag, count: Int64) async throws(IDError) -> [IDRange] {
+  func ids(
+    of mode: RequestFields.Mode, tag: Tag, count: Int64, deadline: NIODeadline? = nil
+  ) async throws(IDError) -> [IDRange] {
+    let deadline = deadline ?? self.latest
     guard (1...self.limits.maximumBatch).contains(count) else {
       throw IDError(.invalidArgument, "count is \(count); a batch has 1 to \(self.limits.maximumBatch) ids")
     }
     switch mode {
-    case .snowflake: return try await self.snowflakeIDs(count)
-    case .segment: return try await self.segmentIDs(of: tag, count)
+    case .snowflake: return try await self.snowflakeIDs(count, deadline)
+    case .segment: return try await self.segmentIDs(of: tag, count, deadline)
     case .ticket:
       let generator = try self.tickets.generator(for: tag)
-      let range = try await self.awaiting { answer in
+      let range = try await self.awaiting(until: deadline) { answer in
         generator.enqueue(count: count, completion: answer).map { id in
           Wait(expire: { generator.expire(id) }, cancel: { generator.cancel(id) })
         }
@@ -41,12 +45,12 @@ extension IDMethods {
     }
   }
 
-  private func segmentIDs(of tag: Tag, _ count: Int64) async throws(IDError) -> [IDRange] {
+  private func segmentIDs(of tag: Tag, _ count: Int64, _ deadline: NIODeadline) async throws(IDError) -> [IDRange] {
     if let taken = self.segments.cached(tag)?.take(exactly: count) {
       self.meter.issued(segment: count)
       return [taken]
     }
-    let ranges = try await self.waitForSegment(of: tag) { _ in count }
+    let ranges = try await self.waitForSegment(of: tag, until: deadline) { _ in count }
     self.meter.issued(segment: ranges.total)
     return ranges
   }
@@ -61,7 +65,7 @@ extension IDMethods {
     var taken = self.segments.cached(tag).flatMap { $0.take(upTo: Self.step(of: $0)) }
     if taken == nil {
       // Two ranges where a call came between: the larger one is handed out, as a caller can use but one.
-      taken = try await self.waitForSegment(of: tag, count: Self.step).max { $0.count < $1.count }
+      taken = try await self.waitForSegment(of: tag, until: self.latest, count: Self.step).max { $0.count < $1.count }
     }
     guard let taken else { throw IDError(.notReady, "the segment came without ids, try again") }
     self.meter.issued(segment: taken.count)
@@ -75,9 +79,8 @@ extension IDMethods {
 
   /// Ids that are not at hand, as many as `count` says of the tag's generator.
   private func waitForSegment(
-    of tag: Tag, count: (SegmentGenerator) -> Int64
+    of tag: Tag, until deadline: NIODeadline, count: (SegmentGenerator) -> Int64
   ) async throws(IDError) -> [IDRange] {
-    let deadline = self.latest
     while true {
       let generator = try await self.segmentGenerator(of: tag, deadline: deadline)
       do throws(IDError) {
@@ -107,7 +110,7 @@ extension IDMethods {
     }
   }
 
-  private func snowflakeIDs(_ count: Int64) async throws(IDError) -> [IDRange] {
+  private func snowflakeIDs(_ count: Int64, _ deadline: NIODeadline) async throws(IDError) -> [IDRange] {
     var taken: [IDRange] = []
     // Behind those that wait already, and nothing is taken before it is sure that the rest can come in time.
     if self.clockQueue.count == 0 {
@@ -126,13 +129,14 @@ extension IDMethods {
       self.meter.issued(snowflake: count)
       return taken
     }
-    let ranges = try await self.waitForClock(count, taken: taken)
+    let ranges = try await self.waitForClock(count, taken: taken, deadline)
     self.meter.issued(snowflake: ranges.total)
     return ranges
   }
 
-  private func waitForClock(_ count: Int64, taken: [IDRange]) async throws(IDError) -> [IDRange] {
-    let deadline = self.latest
+  private func waitForClock(
+    _ count: Int64, taken: [IDRange], _ deadline: NIODeadline
+  ) async throws(IDError) -> [IDRange] {
     return try await self.awaiting { answer in
       let call = ClockQueue.Call(
         schedule: { time, body in _ = Self.loop.scheduleTask(deadline: time, body) }, answer: answer)

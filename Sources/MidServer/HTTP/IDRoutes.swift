@@ -9,7 +9,7 @@ import NIOCore
   import Foundation
 #endif
 
-/// `GET /v1/ids/{mode}` and `POST /v1/ids:batch`: ids as JSON. Numbers of 64 bits are strings there, since JavaScript's
+/// `GET /v1/ids/{mode}`, `POST /v1/ids:batch` and `GET /v1/decode/{id}`: ids as JSON. Numbers of 64 bits are strings there, since JavaScript's
 /// have 53. A list can be of ids that are texts, too.
 struct IDRoutes: Sendable {
   let ids: IDMethods
@@ -23,18 +23,59 @@ struct IDRoutes: Sendable {
       try await self.list(request.uri.query ?? "", mode: context.parameters.get("mode") ?? "")
     }
     router.route("/v1/ids:batch", [.post]) { request, _ in try await self.batch(request) }
+    router.route("/v1/decode/{id}", [.get]) { request, context in
+      try self.decode(request.uri.query ?? "", id: context.parameters.get("id") ?? "")
+    }
   }
 
   private func list(_ text: String, mode name: String) async throws(HTTPProblem) -> Response {
     let query = try HTTPQuery(text)
-    try query.check(allowed: ["tag", "count"])
+    try query.check(allowed: ["tag", "count", "format"])
     let name = HTTPQuery.decoded(name, isForm: false) ?? name
     if let mode = TextMode(rawValue: name) { return try self.texts(mode, query) }
     let mode = try Self.mode(name, allowed: IDMethods.allModes)
     let count = try self.count(query["count"])
     let tag = try Self.tag(query["tag"])
+    if let format = query["format"] { return try await self.formatted(mode, tag, query, format) }
     let ranges = try await self.take(mode, tag, Int64(count))
     return .json(Self.head(mode, tag) + ",\"ids\":[\(Self.list(ranges, separator: ",", quote: "\""))]}")
+  }
+
+  /// Numbers, and the text of each.
+  private func formatted(
+    _ mode: RequestFields.Mode, _ tag: Tag, _ query: HTTPQuery, _ format: String
+  ) async throws(HTTPProblem) -> Response {
+    let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
+    let result: (ranges: [IDRange], texts: [String])
+    do throws(IDError) {
+      result = try await self.ids.ids(of: mode, tag: tag, count: Int64(count), IDFormat(format))
+    } catch {
+      throw HTTPProblem(error)
+    }
+    var text = Self.head(mode, tag) + ",\"ids\":[\(Self.list(result.ranges, separator: ",", quote: "\""))],\"texts\":["
+    for (index, form) in result.texts.enumerated() {
+      if index > 0 { text += "," }
+      // A tag's own form may have any prefix.
+      LogLine.appendString(form, to: &text)
+    }
+    return .json(text + "]}")
+  }
+
+  /// What an id says.
+  private func decode(_ text: String, id: String) throws(HTTPProblem) -> Response {
+    let query = try HTTPQuery(text)
+    try query.check(allowed: ["tag", "kind", "layout"])
+    guard let id = HTTPQuery.decoded(id, isForm: false) else {
+      throw .badRequest("the id is not percent-encoded UTF-8")
+    }
+    let call = IDReader.Call(
+      text: id, tag: query["tag"] ?? "", kind: query["kind"] ?? "", layout: query["layout"] ?? "")
+    do throws(IDError) {
+      let answer = try self.ids.reader.read(call)
+      return .json(DecodeReport(answer.decoded, opened: answer.opened).json)
+    } catch {
+      throw HTTPProblem(error)
+    }
   }
 
   /// Ids that are texts. They have no tag, as Snowflake ids have none.

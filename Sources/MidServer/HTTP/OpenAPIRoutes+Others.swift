@@ -1,3 +1,5 @@
+import MidCore
+
 extension OpenAPIRoutes {
   /// Leaf's paths. They take any method; the document names the one that clients use.
   static let leaf = """
@@ -104,6 +106,10 @@ extension OpenAPIRoutes {
         "tag": {
           "name": "tag", "in": "query", "schema": {"$ref": "#/components/schemas/Tag"},
           "description": "Whose ids; default where it is missing."
+        },
+        "format": {
+          "name": "format", "in": "query", "schema": {"enum": [FORMATS]},
+          "description": "Asks for texts, too; at most \(TextIDs.maximumBatch) ids then."
         }
       },
       "responses": {
@@ -119,12 +125,37 @@ extension OpenAPIRoutes {
         "List": {
           "type": "object", "required": ["mode", "ids"], "additionalProperties": false, "properties": {
             "mode": {"const": "snowflake"},
-            "ids": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Id"}}}
+            "ids": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Id"}},
+            "texts": {"$ref": "#/components/schemas/Texts"}}
         },
         "TagList": {
           "type": "object", "required": ["mode", "tag", "ids"], "additionalProperties": false, "properties": {
             "mode": {"enum": ["segment", "ticket"]}, "tag": {"type": "string"},
-            "ids": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Id"}}}
+            "ids": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Id"}},
+            "texts": {"$ref": "#/components/schemas/Texts"}}
+        },
+        "Texts": {
+          "type": "array", "minItems": 1, "items": {"type": "string"},
+          "description": "One for each id, where a format was asked for."
+        },
+        "Decoded": {
+          "type": "object", "required": ["readings", "ambiguity"], "additionalProperties": false, "properties": {
+            "id": {"$ref": "#/components/schemas/Number"}, "slot": {"type": "integer", "minimum": 0, "maximum": 15},
+            "date": {"type": "string", "format": "date-time"},
+            "readings": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Reading"}},
+            "ambiguity": {"type": ["string", "null"]}}
+        },
+        "Number": {"type": "string", "pattern": "^(0|-?[1-9][0-9]{0,18})$"},
+        "Reading": {
+          "type": "object", "required": ["kind", "canonical"], "additionalProperties": false, "properties": {
+            "kind": {"enum": [\(Self.quoted(IDKind.allCases.map(\.rawValue)))]}, "canonical": {"type": "string"},
+            "digits": {"enum": [\(Self.quoted(TextBase.allCases.map(\.rawValue)))]},
+            "layout": {"enum": [\(Self.quoted(SnowflakeLayout.presets.keys.sorted()))]},
+            "variant": {"type": "string"}, "version": {"type": "integer"},
+            "time": {"type": "string", "format": "date-time"}, "unix_ms": {"$ref": "#/components/schemas/Number"},
+            "worker": {"type": "integer"}, "datacenter": {"type": "integer"}, "machine": {"type": "integer"},
+            "sequence": {"type": "integer"}, "counter": {"type": "integer"},
+            "node": {"type": "string"}, "process": {"type": "string"}, "note": {"type": "string"}}
         },
         "TextList": {
           "type": "object", "required": ["mode", "ids"], "additionalProperties": false, "properties": {

@@ -1,4 +1,5 @@
 import Hummingbird
+import MidCore
 
 /// `/openapi.json`: what the HTTP port answers, as an OpenAPI 3.1 document with this server's own limits.
 struct OpenAPIRoutes: Sendable {
@@ -8,16 +9,20 @@ struct OpenAPIRoutes: Sendable {
   ///   - maximumList: The most ids of a list.
   ///   - maximumBatch: The most ids of a batch.
   ///   - maximumTickets: The most tickets of either.
-  init(maximumList: Int, maximumBatch: Int, maximumTickets: Int) {
+  ///   - forms: Which formats there are.
+  init(maximumList: Int, maximumBatch: Int, maximumTickets: Int, forms: TagForms = .none) {
     let list = Self.lists(
       [
         ("snowflake", maximumList, "List"), ("segment", maximumList, "TagList"),
         ("ticket", min(maximumList, maximumTickets), "TagList"),
       ] + TextMode.allCases.map { ($0.rawValue, min(maximumList, Int(TextIDs.maximumBatch)), "TextList") })
     let paths = [
-      list, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.health, Self.leaf, Self.tinyid,
+      list, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.decode, Self.health, Self.leaf,
+      Self.tinyid,
     ]
-    self.document = Self.head + paths.joined(separator: ",\n") + "\n" + Self.tail
+    let formats = Self.quoted(forms.formats.map(\.description))
+    self.document =
+      Self.head + paths.joined(separator: ",\n") + "\n" + Self.tail.replacing("FORMATS", with: formats)
   }
 
   func add(to router: HTTPRouter) {
@@ -42,6 +47,7 @@ struct OpenAPIRoutes: Sendable {
   private static func lists(_ modes: [(name: String, maximum: Int, schema: String)]) -> String {
     modes.map { mode, maximum, schema in
       let tag = schema != "TagList" ? "" : "{\"$ref\": \"#/components/parameters/tag\"}, "
+      let format = schema == "TextList" ? "" : ", {\"$ref\": \"#/components/parameters/format\"}"
       return """
         "/v1/ids/\(mode)": {"get": {
           "operationId": "\(mode)Ids",
@@ -49,7 +55,7 @@ struct OpenAPIRoutes: Sendable {
           "parameters": [\(tag){
             "name": "count", "in": "query", "description": "How many.",
             "schema": {"type": "integer", "minimum": 1, "maximum": \(maximum), "default": 1}
-          }],
+          }\(format)],
           "responses": {
             "200": {"description": "The ids.", "content": {"application/json": {
               "schema": {"$ref": "#/components/schemas/\(schema)"}}}},
@@ -87,6 +93,29 @@ struct OpenAPIRoutes: Sendable {
       }}
       """
   }
+
+  private static let decode = """
+    "/v1/decode/{id}": {"get": {
+      "operationId": "decode",
+      "summary": "What an id says.",
+      "parameters": [
+        {"name": "id", "in": "path", "required": true, "schema": {"type": "string", "minLength": 1, "maxLength": 512}},
+        {"name": "tag", "in": "query", "schema": {"$ref": "#/components/schemas/Tag"},
+          "description": "Whose text it is, for tags with opaque ids or a form of their own."},
+        {"name": "kind", "in": "query", "description": "Read it as this kind only.",
+          "schema": {"enum": [\(Self.quoted(IDKind.allCases.map(\.rawValue)))]}},
+        {"name": "layout", "in": "query", "description": "The layout of Snowflake ids; the server's own where it is missing.",
+          "schema": {"enum": [\(Self.quoted(IDReader.layouts))]}}
+      ],
+      "responses": {
+        "200": {"description": "The ways to read it.", "content": {"application/json": {
+          "schema": {"$ref": "#/components/schemas/Decoded"}}}},
+        \(Self.failures)
+      }
+    }}
+    """
+
+  static func quoted(_ names: [String]) -> String { names.map { "\"\($0)\"" }.joined(separator: ", ") }
 
   private static let failures = [400, 404, 405, 429, 500, 503, 504]
     .map { "\"\($0)\": {\"$ref\": \"#/components/responses/Problem\"}" }.joined(separator: ",\n      ")

@@ -2,8 +2,8 @@ package import MidCore
 package import MidRPC
 import NIOCore
 
-/// The methods that hand out ids: `pb.IDMaker/MakeIDService`, and `mid.v1.IDService/GenerateID`, `/GenerateBatch` and
-/// `/StreamIDs`.
+/// The methods that hand out ids: `pb.IDMaker/MakeIDService`, and `mid.v1.IDService/GenerateID`, `/GenerateBatch`,
+/// `/StreamIDs` and `/DecodeID`.
 ///
 /// What is cached is answered within the call, on the event loop, without a lock or an allocation. The rest waits: in the
 /// generator's queue for a segment or a ticket, on a timer for a Snowflake tick; see `IDMethods+Waiting.swift`.
@@ -46,6 +46,10 @@ package final class IDMethods: Sendable {
   let segments: SegmentDirectory
   let tickets: TicketDirectory
   let texts: TextIDs
+  let forms: TagForms
+  let clock: any TimeSource
+  /// Says what an id says.
+  let reader: IDReader
   let limits: Limits
   let meter: any Meter
   let clockQueue: ClockQueue
@@ -53,14 +57,17 @@ package final class IDMethods: Sendable {
 
   /// Creates the methods.
   package init(
-    snowflake: SnowflakeNode, segments: SegmentDirectory, tickets: TicketDirectory, texts: TextIDs, limits: Limits,
-    meter: any Meter
+    snowflake: SnowflakeNode, segments: SegmentDirectory, tickets: TicketDirectory, texts: TextIDs,
+    forms: TagForms, clock: any TimeSource, limits: Limits, meter: any Meter
   ) {
     self.snowflake = snowflake
     self.clockQueue = ClockQueue(snowflake: snowflake, maximumWaiters: limits.maximumWaiters)
     self.segments = segments
     self.tickets = tickets
     self.texts = texts
+    self.forms = forms
+    self.clock = clock
+    self.reader = IDReader(forms: forms, layout: snowflake.layout, clock: clock)
     self.limits = limits
     self.meter = meter
   }
@@ -81,6 +88,7 @@ package final class IDMethods: Sendable {
       RPCMethod(path: "/mid.v1.IDService/StreamIDs", kind: .streaming) { call, message, response in
         self.batch(call, message, &response)
       },
+      RPCMethod(path: "/mid.v1.IDService/DecodeID") { _, message, response in self.decode(message, &response) },
     ]
   }
 
@@ -95,6 +103,9 @@ package final class IDMethods: Sendable {
       fields = try RequestFields(decoding: message, as: kind)
     } catch {
       return Self.unreadable(error)
+    }
+    guard fields.format.isEmpty || fields.mode == .other else {
+      return self.formatted(call, fields, count: nil, &response)
     }
     switch fields.mode {
     case .snowflake:
@@ -148,6 +159,7 @@ package final class IDMethods: Sendable {
     }
     guard fields.mode != .other else { return self.textBatch(fields, &response) }
     let count = Int64(fields.count)
+    guard fields.format.isEmpty else { return self.formatted(call, fields, count: count, &response) }
     guard (1...self.limits.maximumBatch).contains(count) else {
       return .failure(
         RPCStatus(.invalidArgument, "count is \(count); a batch has 1 to \(self.limits.maximumBatch) ids"))
@@ -217,7 +229,7 @@ package final class IDMethods: Sendable {
   }
 
   @inline(never)
-  private static func unreadable(_ error: ProtobufError) -> RPCOutcome {
+  static func unreadable(_ error: ProtobufError) -> RPCOutcome {
     .failure(RPCStatus(.internalError, "the request is not a protobuf message: \(error)"))
   }
 }

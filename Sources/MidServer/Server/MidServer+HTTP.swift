@@ -31,7 +31,7 @@ extension MidServer {
       tinyid.add(to: router)
       OpenAPIRoutes(
         maximumList: min(settings.maxIDs, self.configuration.batchMax), maximumBatch: self.configuration.batchMax,
-        maximumTickets: self.configuration.ticket.batchMax
+        maximumTickets: self.configuration.ticket.batchMax, forms: ids.forms
       ).add(to: router)
       ports.append(HTTPService.Port(purpose: "http", address: address, responder: router.buildResponder()))
     }

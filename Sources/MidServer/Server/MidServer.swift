@@ -61,6 +61,7 @@ package struct MidServer {
     let certificates = try TLSCertificates(
       self.configuration.grpc.tls.settings, logger: self.logger, now: { clock.wallMilliseconds() })
     certificates.collect(in: self.registry)
+    let forms = try self.makeForms()
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
     let wish = try self.configuration.snowflake.wish(host: HostName.current)
     let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
@@ -103,7 +104,7 @@ package struct MidServer {
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
     let listening = self.makeListening(onListening)
-    let ids = self.makeIDs(metrics: metrics, segments: segments, tickets: tickets, keeper: keeper)
+    let ids = self.makeIDs(metrics: metrics, segments: segments, tickets: tickets, keeper: keeper, forms: forms)
     let rpc = try self.makeRPC(ids, metrics: metrics, health: health, tls: certificates.context) { address in
       listening.bound("grpc", address)
     }
@@ -168,7 +169,7 @@ package struct MidServer {
   private var methodPaths: [String] {
     [
       "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
-      "/mid.v1.IDService/StreamIDs", "/grpc.health.v1.Health/Check",
+      "/mid.v1.IDService/StreamIDs", "/mid.v1.IDService/DecodeID", "/grpc.health.v1.Health/Check",
     ] + (self.configuration.grpc.reflection ? ReflectionMethods.paths : [])
   }
 
@@ -217,12 +218,13 @@ package struct MidServer {
   }
 
   private func makeIDs(
-    metrics: ServerMetrics, segments: SegmentService, tickets: TicketService, keeper: WorkerKeeper
+    metrics: ServerMetrics, segments: SegmentService, tickets: TicketService, keeper: WorkerKeeper, forms: TagForms
   ) -> IDMethods {
     IDMethods(
       snowflake: keeper.snowflake, segments: segments.directory, tickets: tickets.directory,
       texts: TextIDs(
         increment: self.configuration.uuid7Increment, clock: self.clock, random: SystemRandom()),
+      forms: forms, clock: self.clock,
       limits: IDMethods.Limits(
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),
         maximumWaiters: self.configuration.segment.maxWaiters),

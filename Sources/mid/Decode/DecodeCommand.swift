@@ -19,6 +19,11 @@ struct DecodeCommand: AsyncParsableCommand {
       An id does not tell its layout, and some texts may be of two kinds. Then the likeliest reading comes first, the \
       others after it, and a line says why. With --layout and --kind there is nothing to guess.
 
+      Texts of a tag's own form and opaque ids are read with what the server's settings say of them:
+
+        mid decode ORD-20260102-0000000042 --tag orders --form 'ORD-{day}-{decimal:10}'
+        mid decode 4179822312219434261 --tag orders --key 0=file:orders.key
+
       Exit codes: 0 it was read, 1 it is no id that is known, 64 the command line is wrong.
       """
   )
@@ -37,6 +42,8 @@ struct DecodeCommand: AsyncParsableCommand {
       "Read it as this kind only: \(IDKind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
   var kind: String?
 
+  @OptionGroup(title: "Texts of a tag") var form: DecodeFormOptions
+
   @Flag(help: "Print a JSON object. Numbers that may be past 2^53 are strings in it.")
   var json = false
 
@@ -52,6 +59,7 @@ struct DecodeCommand: AsyncParsableCommand {
     if self.layout != nil, let kind = self.kind, kind != IDKind.snowflake.rawValue {
       throw ValidationError("--layout is for Snowflake ids: leave out --kind \(kind), or --layout.")
     }
+    try self.form.validate()
   }
 
   func run() async throws {
@@ -63,13 +71,14 @@ struct DecodeCommand: AsyncParsableCommand {
     let layout = self.layout.flatMap { name in SnowflakeLayout.presets[name].map { (name: name, layout: $0) } }
     // A layout says that it is a Snowflake id.
     let kind = layout == nil ? self.kind.flatMap { IDKind(rawValue: $0) } : .snowflake
-    let decoded: DecodedID
-    do throws(IDError) {
-      decoded = try IDDecoder(layout: layout, kind: kind, now: now).decode(self.id)
-    } catch {
+    let report: DecodeReport
+    do {
+      let opened = try self.form.open(self.id)
+      let text = opened.map { String($0.id) } ?? self.id
+      report = DecodeReport(try IDDecoder(layout: layout, kind: kind, now: now).decode(text), opened: opened)
+    } catch let error as IDError {
       throw CommandFailure(error.message)
     }
-    let report = DecodeReport(decoded)
     for line in self.json ? [report.json] : report.lines { try output.line(line) }
   }
 }

@@ -1,3 +1,5 @@
+import MidServer
+
 /// What one look at a part of the system came to.
 struct Finding: Sendable, Hashable {
   /// How bad it is.

@@ -1,4 +1,5 @@
 import MidCore
+import MidServer
 
 /// What an import does to each tag: where the source's tables stand, where the target's does, and what follows.
 ///

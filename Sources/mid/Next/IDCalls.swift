@@ -25,6 +25,14 @@ struct IDCalls: Sendable {
     return try await self.call("/mid.v1.IDService/GenerateID", request, GenerateIDResponse.self).id
   }
 
+  /// Exactly `count` ids as texts of a format, 1 to ``maximumTextBatch``, by `mid.v1.IDService/GenerateBatch`.
+  ///
+  /// - Throws: The server's status, and `INTERNAL` where its answer has another number of texts.
+  func formatted(_ mode: String, tag: String, count: Int, format: String) async throws(RPCStatus) -> [String] {
+    let request = GenerateBatchRequest(mode: mode, tag: tag, count: UInt32(count), format: format)
+    return try await self.texts(request)
+  }
+
   /// One id that is a text, by `mid.v1.IDService/GenerateID`.
   ///
   /// - Throws: The server's status, and `INTERNAL` where its answer has no text.
@@ -39,10 +47,13 @@ struct IDCalls: Sendable {
   ///
   /// - Throws: The server's status, and `INTERNAL` where its answer has another number of texts.
   func generateTexts(_ mode: TextMode, count: Int) async throws(RPCStatus) -> [String] {
-    let request = GenerateBatchRequest(mode: mode.rawValue, count: UInt32(count))
+    try await self.texts(GenerateBatchRequest(mode: mode.rawValue, count: UInt32(count)))
+  }
+
+  private func texts(_ request: GenerateBatchRequest) async throws(RPCStatus) -> [String] {
     let texts = try await self.call("/mid.v1.IDService/GenerateBatch", request, GenerateBatchResponse.self).texts
-    guard texts.count == count else {
-      throw RPCStatus(.internalError, "the server answered with \(texts.count) ids instead of \(count)")
+    guard texts.count == Int(request.count) else {
+      throw RPCStatus(.internalError, "the server answered with \(texts.count) ids instead of \(request.count)")
     }
     return texts
   }

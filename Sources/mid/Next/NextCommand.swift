@@ -56,6 +56,7 @@ struct NextCommand: AsyncParsableCommand {
         mid next --mode ticket
         mid next --mode uuid7 -n 3               (also uuid1, uuid4, uuid6, objectid, ulid)
         mid next --tag orders -n 1000000 > ids   (in batches of 1,000,000)
+        mid next --tag orders --format base62    (also tag, the tag's own form, and opaque)
 
       From a server with TLS, and one that wants a certificate of its clients too:
         mid next --server ids.example --tls
@@ -77,12 +78,18 @@ struct NextCommand: AsyncParsableCommand {
   @Option(name: [.customShort("n"), .customLong("count")], help: "How many ids. Needs --mode or --tag. Default: 1.")
   var count: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "Print texts of this form: \(IDFormat.names.joined(separator: ", ")). Needs --mode or --tag.", valueName: "name"))
+  var format: String?
+
   @Option(help: ArgumentHelp("How long to wait for each answer, in seconds.", valueName: "seconds"))
   var timeout = 5.0
 
   func validate() throws {
     if let tag = self.tag {
-      guard self.mode != .number(.snowflake) else {
+      // The form of a tag can be that of Snowflake ids, too.
+      guard self.mode != .number(.snowflake) || self.format != nil else {
         throw ValidationError("Snowflake ids have no tags: leave --tag out, or use --mode segment.")
       }
       if case .text(let mode) = self.mode {
@@ -96,6 +103,12 @@ struct NextCommand: AsyncParsableCommand {
       }
       guard self.mode != nil || self.tag != nil else {
         throw ValidationError("-n needs a kind of ids: add --mode snowflake, --mode segment or --tag NAME.")
+      }
+    }
+    if let format = self.format {
+      do { _ = try IDFormat(format) } catch { throw ValidationError("--format: \(error.message).") }
+      guard self.mode != nil || self.tag != nil else {
+        throw ValidationError("--format needs a kind of ids: add --mode snowflake, --mode segment or --tag NAME.")
       }
     }
     guard self.timeout >= 0.001, self.timeout <= 86_400 else {
@@ -131,6 +144,10 @@ struct NextCommand: AsyncParsableCommand {
         try output.line("Segment ID: \(try await calls.makeID(.segment))")
         return .success(())
       }
+      if let format = self.format {
+        try await self.formatted(mode.defaultValueDescription, format, calls, &output)
+        return .success(())
+      }
       switch mode {
       case .number(let mode): try await self.numbers(mode, calls, &output)
       case .text(let mode): try await self.texts(mode, calls, &output)
@@ -138,6 +155,19 @@ struct NextCommand: AsyncParsableCommand {
       return .success(())
     } catch {
       return .failure(error)
+    }
+  }
+
+  private func formatted(
+    _ mode: String, _ format: String, _ calls: IDCalls, _ output: inout OutputBuffer
+  ) async throws {
+    var left = self.count ?? 1
+    while left > 0 {
+      let chunk = min(left, IDCalls.maximumTextBatch)
+      for text in try await calls.formatted(mode, tag: self.tag ?? "", count: chunk, format: format) {
+        try output.line(TerminalText.plain(text))
+      }
+      left -= chunk
     }
   }
 

@@ -1,4 +1,5 @@
 import MidCore
+import MidServer
 
 /// The rows of tags in several databases as text: a table for people, JSON for programs. Ordered by tag, then by database.
 struct DatabaseTagTable {

@@ -1,4 +1,5 @@
 import MidCore
+import MidServer
 
 /// Tags as text: a table for people, JSON for programs. Ordered by name.
 struct TagTable {

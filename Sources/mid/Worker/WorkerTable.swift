@@ -1,4 +1,5 @@
 import MidCore
+import MidServer
 
 /// What a worker row says at a moment of the store's clock.
 enum WorkerRowState: Sendable, Hashable {

@@ -22,12 +22,13 @@ struct HTTPDoor: Sendable {
 
   init(
     maximumWaiters: Int = 100, maximumBatch: Int64 = 10_000, maximumWait: Duration = .seconds(60), step: Int64 = 1000,
-    maximumList: Int = 100
+    maximumList: Int = 100, forms: TagForms = .none
   ) throws {
     let server = try IDServer(maximumWaiters: maximumWaiters, step: step)
     let ids = IDMethods(
       snowflake: server.snowflake, segments: server.directory, tickets: server.tickets,
       texts: TextIDs(increment: .counter, clock: server.clock, random: SeededRandom(seed: 1)),
+      forms: forms, clock: server.clock,
       limits: IDMethods.Limits(
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters), meter: server.metrics)
     let router = HTTPRouter(countingIn: HTTPMetrics(registry: server.registry))

@@ -74,7 +74,7 @@ struct IDRoutesTests {
     ("/v1/ids/uuid7?count=101", 400, "count is '101'; a list has 1 to 100 ids"),
     ("/v1/ids/segment?count=1x", 400, "count is '1x'"), ("/v1/ids/segment?count=", 400, "count is ''"),
     ("/v1/ids/segment?count=-1", 400, "count is '-1'"),
-    ("/v1/ids/segment?format=hex", 400, "unknown query parameter 'format'; allowed: tag, count"),
+    ("/v1/ids/segment?form=hex", 400, "unknown query parameter 'form'; allowed: tag, count, format"),
     ("/v1/ids/segment?tag=a&tag=b", 400, "'tag' is given twice"),
     ("/v1/ids/segment?tag=%zz", 400, "the query is not percent-encoded UTF-8"),
     ("/v1/ids/segment?tag=%ff", 400, "the query is not percent-encoded UTF-8"),
@@ -198,4 +198,50 @@ struct Problem: Decodable {
   var status: Int
   var code: String
   var detail: String
+}
+
+@Suite("/v1/ids with texts, and /v1/decode")
+struct FormRoutesTests {
+  @Test func numbersComeWithTheirTexts() async throws {
+    let door = try HTTPDoor()
+    #expect(
+      try await door.ask("/v1/ids/segment?count=2&format=base36").text
+        == #"{"mode":"segment","tag":"default","ids":["1","2"],"texts":["0000000000001","0000000000002"]}"#)
+    #expect(
+      try await door.ask("/v1/ids/ticket?format=decimal").text
+        == #"{"mode":"ticket","tag":"default","ids":["1"],"texts":["1"]}"#)
+    #expect(try await door.ask("/v1/ids/snowflake?format=hex").text.contains(#""texts":["0"#))
+  }
+
+  @Test func aFormsPrefixIsEscapedAndRead() async throws {
+    let forms = try TagForms(templates: [.default: try TextTemplate(#"a"\/{decimal:3}"#)])
+    let door = try HTTPDoor(forms: forms)
+    let answer = try await door.ask("/v1/ids/segment?format=tag")
+    #expect(answer.text == #"{"mode":"segment","tag":"default","ids":["1"],"texts":["a\"\\/001"]}"#)
+    let decoded = try await door.ask("/v1/decode/a%22%5C%2F001?tag=default&kind=number")
+    #expect(decoded.status == 200 && decoded.type == "application/json")
+    #expect(
+      decoded.text
+        == #"{"id": "1", "readings": [{"kind": "number", "canonical": "1", "digits": "decimal"}], "ambiguity": null}"#)
+  }
+
+  @Test func anIDSaysWhatItSays() async throws {
+    let door = try HTTPDoor()
+    let answer = try await door.ask("/v1/decode/017f22e2-79b0-7cc3-98c4-dc0c0c07398f")
+    #expect(answer.text.contains(#""kind": "uuid""#) && answer.text.contains(#""version": 7"#))
+    let leaf = try await door.ask("/v1/decode/1169786042799259000?layout=leaf")
+    #expect(leaf.text.contains(#""worker": 39"#))
+  }
+
+  @Test(arguments: [
+    ("/v1/ids/segment?format=base64", "unknown format"), ("/v1/ids/segment?format=", "unknown format"),
+    ("/v1/ids/segment?format=tag", "no form of its own"), ("/v1/ids/segment?format=opaque", "no opaque"),
+    ("/v1/decode/x", "no id that is known"), ("/v1/decode/1?tag=default", "no form of its own"),
+    ("/v1/decode/1?format=hex", "unknown query parameter 'format'"), ("/v1/decode/%FF", "percent-encoded"),
+    ("/v1/decode/1?layout=mine", "unknown layout"), ("/v1/decode/1?kind=isbn", "unknown kind"),
+  ])
+  func whatCannotBeIsRefused(path: String, part: String) async throws {
+    let answer = try await HTTPDoor().ask(path)
+    #expect(answer.status == 400 && answer.text.contains(part), "\(answer.text)")
+  }
 }

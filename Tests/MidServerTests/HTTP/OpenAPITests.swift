@@ -35,15 +35,29 @@ struct OpenAPITests {
   @Test func everyPathOfItIsServedByTheMethodItNames() async throws {
     let door = try HTTPDoor()
     let paths = try #require(try Self.document()["paths"] as? [String: [String: Any]])
-    #expect(paths.count == 22)
+    #expect(paths.count == 23)
     // Tinyid's need a token's table; they are served by the real program in the system tests.
     for (path, methods) in paths where !path.hasPrefix("/tinyid/") {
       for method in methods.keys {
         let answer = try await door.ask(
-          path.replacing("{key}", with: "default"), method: method == "post" ? .post : .get)
+          path.replacing("{key}", with: "default").replacing("{id}", with: "1"), method: method == "post" ? .post : .get
+        )
         #expect(![404, 405, 501].contains(answer.status), "\(method) \(path): \(answer)")
       }
     }
+  }
+
+  @Test func theFormatsAreThoseThatSomeTagHas() throws {
+    func formats(_ forms: TagForms) throws -> [String] {
+      let text = OpenAPIRoutes(maximumList: 70, maximumBatch: 9_000, maximumTickets: 50, forms: forms).document
+      let document = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+      let components = document?["components"] as? [String: Any]
+      let parameters = components?["parameters"] as? [String: Any]
+      let schema = (parameters?["format"] as? [String: Any])?["schema"] as? [String: Any]
+      return try #require(schema?["enum"] as? [String])
+    }
+    #expect(try formats(.none) == ["decimal", "hex", "base36", "base62", "crockford", "crockford-check"])
+    #expect(try formats(try TagFormsTests.make()) == IDFormat.names)
   }
 
   @Test func theLimitsAreTheServersOwn() throws {

@@ -20,7 +20,7 @@ final class IDServer: Sendable {
   static let paths =
     [
       "/pb.IDMaker/MakeIDService", "/mid.v1.IDService/GenerateID", "/mid.v1.IDService/GenerateBatch",
-      "/mid.v1.IDService/StreamIDs", "/grpc.health.v1.Health/Check",
+      "/mid.v1.IDService/StreamIDs", "/mid.v1.IDService/DecodeID", "/grpc.health.v1.Health/Check",
     ] + ReflectionMethods.paths
   static let check = "/grpc.health.v1.Health/Check"
   static let start: Int64 = 1_700_000_000_000
@@ -104,12 +104,13 @@ final class IDServer: Sendable {
   /// Runs `body` against the server, then stops it, which ends only when no call is left open.
   static func with(
     maximumWaiters: Int = 100, maximumBatch: Int64 = 10_000, maximumWait: Duration = .seconds(60), step: Int64 = 1000,
-    _ body: (IDServer, WireClient) async throws -> Void
+    forms: TagForms = .none, _ body: (IDServer, WireClient) async throws -> Void
   ) async throws {
     let server = try IDServer(maximumWaiters: maximumWaiters, step: step)
     let methods = IDMethods(
       snowflake: server.snowflake, segments: server.directory, tickets: server.tickets,
       texts: TextIDs(increment: .counter, clock: server.clock, random: SeededRandom(seed: 1)),
+      forms: forms, clock: server.clock,
       limits: IDMethods.Limits(
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters),
       meter: server.metrics)

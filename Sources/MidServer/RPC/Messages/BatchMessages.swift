@@ -6,15 +6,20 @@ package struct GenerateBatchRequest: ProtobufMessage {
   package var tag: String
   /// How many ids: 1 to 1,000,000.
   package var count: UInt32
-  /// For safe retries; no server reads it yet.
+  /// For safe retries; empty for none.
   package var requestKey: [UInt8]
+  /// The ``IDFormat`` of the texts that are wanted, too. Empty for none.
+  package var format: String
 
   /// Creates a request.
-  package init(mode: String = "", tag: String = "", count: UInt32 = 0, requestKey: [UInt8] = []) {
+  package init(
+    mode: String = "", tag: String = "", count: UInt32 = 0, requestKey: [UInt8] = [], format: String = ""
+  ) {
     self.mode = mode
     self.tag = tag
     self.count = count
     self.requestKey = requestKey
+    self.format = format
   }
 
   package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
@@ -26,6 +31,7 @@ package struct GenerateBatchRequest: ProtobufMessage {
       case (2, .lengthDelimited): self.tag = try reader.string()
       case (3, .varint): self.count = UInt32(truncatingIfNeeded: try reader.varint())
       case (4, .lengthDelimited): self.requestKey = [UInt8](try reader.slice())
+      case (5, .lengthDelimited): self.format = try reader.string()
       default: try reader.skip(tag)
       }
     }
@@ -36,6 +42,7 @@ package struct GenerateBatchRequest: ProtobufMessage {
     writer.append(field: 2, string: self.tag)
     writer.append(field: 3, uint32: self.count)
     writer.append(field: 4, bytes: self.requestKey)
+    writer.append(field: 5, string: self.format)
   }
 }
 
@@ -43,7 +50,7 @@ package struct GenerateBatchRequest: ProtobufMessage {
 package struct GenerateBatchResponse: ProtobufMessage {
   /// The ranges, in order.
   package var ranges: [IDRangeMessage]
-  /// For kinds of ids wider than 64 bits. Empty for `snowflake` and `segment`.
+  /// For kinds of ids wider than 64 bits, and where a format was asked for: one for each id. Else empty.
   package var texts: [String]
 
   /// Creates a response.

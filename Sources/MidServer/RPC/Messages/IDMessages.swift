@@ -56,11 +56,14 @@ package struct GenerateIDRequest: ProtobufMessage {
   package var mode: String
   /// The business's own space of ids, for `segment`. Empty means `default`.
   package var tag: String
+  /// The ``IDFormat`` of the text that is wanted, too. Empty for none.
+  package var format: String
 
   /// Creates a request.
-  package init(mode: String = "", tag: String = "") {
+  package init(mode: String = "", tag: String = "", format: String = "") {
     self.mode = mode
     self.tag = tag
+    self.format = format
   }
 
   package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
@@ -70,6 +73,7 @@ package struct GenerateIDRequest: ProtobufMessage {
       switch (tag.number, tag.wireType) {
       case (1, .lengthDelimited): self.mode = try reader.string()
       case (2, .lengthDelimited): self.tag = try reader.string()
+      case (5, .lengthDelimited): self.format = try reader.string()
       default: try reader.skip(tag)
       }
     }
@@ -78,6 +82,7 @@ package struct GenerateIDRequest: ProtobufMessage {
   package func encode(into writer: inout some ProtobufWriter) {
     writer.append(field: 1, string: self.mode)
     writer.append(field: 2, string: self.tag)
+    writer.append(field: 5, string: self.format)
   }
 }
 
@@ -85,7 +90,7 @@ package struct GenerateIDRequest: ProtobufMessage {
 package struct GenerateIDResponse: ProtobufMessage {
   /// The id.
   package var id: Int64
-  /// For kinds of ids wider than 64 bits. Empty for `snowflake` and `segment`.
+  /// For kinds of ids wider than 64 bits, and where a format was asked for. Else empty.
   package var text: String
 
   /// Creates a response.

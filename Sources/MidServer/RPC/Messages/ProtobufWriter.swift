@@ -34,6 +34,13 @@ extension ProtobufWriter {
     self.append(varint: UInt64(bitPattern: value))
   }
 
+  /// Appends an `optional int64` or `optional int32` field, nothing for nil.
+  package mutating func append(field number: UInt32, optional value: Int64?) {
+    guard let value else { return }
+    self.append(tag: number, .varint)
+    self.append(varint: UInt64(bitPattern: value))
+  }
+
   /// Appends a `uint32` field, nothing for 0.
   package mutating func append(field number: UInt32, uint32 value: UInt32) {
     guard value != 0 else { return }

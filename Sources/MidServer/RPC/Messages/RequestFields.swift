@@ -7,9 +7,9 @@ package struct RequestFields {
   package enum Kind: UInt32, Sendable, Hashable {
     /// `pb.IDRequest`: the mode.
     case id = 1
-    /// `mid.v1.GenerateIDRequest`: mode and tag.
+    /// `mid.v1.GenerateIDRequest`: mode, tag and format.
     case generateID = 2
-    /// `mid.v1.GenerateBatchRequest`: mode, tag, count and request key.
+    /// `mid.v1.GenerateBatchRequest`: mode, tag, count, request key and format.
     case generateBatch = 3
   }
 
@@ -40,6 +40,9 @@ package struct RequestFields {
   /// The request key's bytes; empty for none.
   package private(set) var requestKey = UnsafeRawBufferPointer(start: nil, count: 0)
 
+  /// The format's bytes, UTF-8; empty where no text is asked for.
+  package private(set) var format = UnsafeRawBufferPointer(start: nil, count: 0)
+
   /// How many ids; 0 where the message does not say.
   package private(set) var count: UInt32 = 0
 
@@ -58,6 +61,7 @@ package struct RequestFields {
       case (2, .lengthDelimited) where kind.rawValue >= 2: self.tag = try reader.textSlice()
       case (3, .varint) where kind.rawValue >= 3: self.count = UInt32(truncatingIfNeeded: try reader.varint())
       case (4, .lengthDelimited) where kind.rawValue >= 3: self.requestKey = try reader.slice()
+      case (5, .lengthDelimited) where kind.rawValue >= 2: self.format = try reader.textSlice()
       default: try reader.skip(tag)
       }
     }
@@ -70,6 +74,9 @@ package struct RequestFields {
 
   /// The tag as a text; empty means `default`. Allocates where it is longer than 15 bytes.
   package var tagText: String { String(decoding: self.tag, as: UTF8.self) }
+
+  /// The format as a text. Allocates.
+  package var formatText: String { String(decoding: self.format, as: UTF8.self) }
 }
 
 extension RequestFields.Mode {

@@ -1,14 +1,32 @@
-import MidCore
+package import MidCore
 
 /// What is known of an id, as lines for people and as JSON.
-struct DecodeReport {
+package struct DecodeReport {
   private let decoded: DecodedID
+  private let opened: TagForms.Opened?
 
-  init(_ decoded: DecodedID) { self.decoded = decoded }
+  /// Prepares the report.
+  ///
+  /// - Parameter opened: what the text of a tag stood for, whose id was decoded; nil where there was no tag.
+  package init(_ decoded: DecodedID, opened: TagForms.Opened? = nil) {
+    self.decoded = decoded
+    self.opened = opened
+  }
+
+  /// When the day or month in a tag's text begins.
+  package static func date(_ opened: TagForms.Opened?) -> String? {
+    opened?.startMilliseconds.map { WallTime(milliseconds: $0).description }
+  }
 
   /// The first reading in full, the others in a line each, and what is not known.
-  var lines: [String] {
+  package var lines: [String] {
     var lines: [String] = []
+    if let opened = self.opened {
+      lines.append("id: \(opened.id)")
+      if let slot = opened.slot { lines.append("key slot: \(slot)") }
+      if let date = Self.date(opened) { lines.append("date: \(date)") }
+      lines.append("")
+    }
     guard let first = self.decoded.readings.first else { return [] }
     let members = Self.members(of: first)
     let width = members.map(\.name.count).max() ?? 0
@@ -24,16 +42,21 @@ struct DecodeReport {
   }
 
   /// An object on one line.
-  var json: String {
+  package var json: String {
     let readings = self.decoded.readings.map { reading in
       "{"
         + Self.members(of: reading).map { member in
           "\"\(member.name)\": " + (member.isSmallNumber ? member.value : JSONText.string(member.value))
         }.joined(separator: ", ") + "}"
     }
-    return JSONText.object([
-      "readings": "[" + readings.joined(separator: ", ") + "]", "ambiguity": JSONText.string(self.decoded.ambiguity),
-    ])
+    var members = ""
+    if let opened = self.opened {
+      members = "\"id\": \"\(opened.id)\", "
+      if let slot = opened.slot { members += "\"slot\": \(slot), " }
+      if let date = Self.date(opened) { members += "\"date\": \(JSONText.string(date)), " }
+    }
+    return "{\(members)\"readings\": [" + readings.joined(separator: ", ") + "], \"ambiguity\": "
+      + JSONText.string(self.decoded.ambiguity) + "}"
   }
 
   /// What a reading has, by the names that JSON and people get.

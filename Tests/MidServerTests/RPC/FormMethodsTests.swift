@@ -1,0 +1,185 @@
+import MidCore
+import MidTestKit
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import MidRPC
+@testable import MidServer
+
+@Suite("Ids with texts, and what ids say, over a socket", .timeLimit(.minutes(10)))
+struct FormMethodsTests {
+  private static let one = "/mid.v1.IDService/GenerateID"
+  private static let many = "/mid.v1.IDService/GenerateBatch"
+  private static let stream = "/mid.v1.IDService/StreamIDs"
+  private static let decode = "/mid.v1.IDService/DecodeID"
+
+  private static func single(_ reply: WireClient.Reply) throws -> GenerateIDResponse {
+    #expect(reply.status == "0", "\(reply.text)")
+    return try GenerateIDResponse(decoding: Array(reply.message))
+  }
+
+  private static func batch(_ reply: WireClient.Reply) throws -> GenerateBatchResponse {
+    #expect(reply.status == "0", "\(reply.text)")
+    return try GenerateBatchResponse(decoding: Array(reply.message))
+  }
+
+  private static func refused(
+    _ reply: WireClient.Reply, _ part: String, _ code: RPCStatus.Code = .invalidArgument,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    #expect(reply.status == "\(code.rawValue)", sourceLocation: sourceLocation)
+    #expect(reply.text.contains(part), "'\(part)' in '\(reply.text)'", sourceLocation: sourceLocation)
+  }
+
+  /// All ids of a response.
+  private static func ids(_ response: GenerateBatchResponse) -> [Int64] {
+    response.ranges.flatMap { range in (0..<Int64(range.count)).map { range.start + $0 * range.stride } }
+  }
+
+  @Test(arguments: ["snowflake", "segment", "ticket"])
+  func `one id comes with its text, in every mode of numbers`(mode: String) async throws {
+    try await IDServer.with { server, client in
+      for _ in 0..<3 {
+        let message = GenerateIDRequest(mode: mode, format: "base62").encoded()
+        let response = try Self.single(try await client.call(Self.one, message))
+        #expect(response.id > 0)
+        let form = try TextForm(.base62, padding: .full)
+        #expect(try form.parse(response.text).number == UInt128(response.id))
+      }
+      #expect(server.registry.scrape().contains("id_generate_total{mode=\"\(mode)\"} 3"))
+    }
+  }
+
+  @Test(arguments: ["snowflake", "segment"])
+  func `a batch has a text for each id, in order`(mode: String) async throws {
+    try await IDServer.with(step: 1000) { server, client in
+      let message = GenerateBatchRequest(mode: mode, count: 1200, format: "hex").encoded()
+      for path in [Self.many, Self.stream] {
+        let response = try Self.batch(try await client.call(path, message))
+        let ids = Self.ids(response)
+        #expect(ids.count == 1200)
+        #expect(
+          response.texts
+            == ids.map { String(repeating: "0", count: 16 - String($0, radix: 16).count) + String($0, radix: 16) })
+      }
+      #expect(server.registry.scrape().contains("id_generate_total{mode=\"\(mode)\"} 2400"))
+    }
+  }
+
+  @Test func `a Snowflake id's text shows the day that is in the id`() async throws {
+    let forms = try TagForms(templates: [.default: try TextTemplate("{day}/{decimal}")])
+    try await IDServer.with(forms: forms) { server, client in
+      // 2023-11-14T22:13:20Z and, by a clock that goes on, the day after.
+      for day in ["20231114", "20231115"] {
+        let message = GenerateIDRequest(mode: "snowflake", format: "tag").encoded()
+        let response = try Self.single(try await client.call(Self.one, message))
+        #expect(response.text == "\(day)/\(response.id)")
+        #expect(server.snowflake.extend(boundWallMilliseconds: IDServer.start + 100_000_000, leaseEnd: .max))
+        server.clock.advance(by: 86_400_000)
+      }
+    }
+  }
+
+  @Test func `an opaque tag gives both numbers, and its texts are opened`() async throws {
+    let forms = try TagFormsTests.make()
+    try await IDServer.with(forms: forms) { server, client in
+      server.directory.refreshed(
+        try ["default", "parcels", "invoices", "orders"].map { TagRecord(tag: try Tag($0), maxID: 0, step: 1000) })
+      let parcel = GenerateIDRequest(mode: "segment", tag: "parcels", format: "tag").encoded()
+      // The first waits for its load, the second is at hand.
+      for _ in 0..<2 {
+        let response = try Self.single(try await client.call(Self.one, parcel))
+        #expect(response.text.hasPrefix("P") && response.text.count == 10)
+        let reply = try await client.call(Self.decode, DecodeIDRequest(id: response.text, tag: "parcels").encoded())
+        #expect(reply.status == "0", "\(reply.text)")
+        let decoded = try DecodeIDResponse(decoding: Array(reply.message))
+        #expect(decoded.id == response.id && decoded.slot == 0 && decoded.date.isEmpty)
+        #expect(decoded.readings.contains { $0.kind == "number" && $0.canonical == "\(response.id)" })
+      }
+      let invoice = GenerateBatchRequest(mode: "segment", tag: "invoices", count: 3, format: "opaque").encoded()
+      let response = try Self.batch(try await client.call(Self.many, invoice))
+      #expect(try response.texts.map { try forms.open($0, tag: try Tag("invoices")).id } == Self.ids(response))
+      let order = GenerateIDRequest(mode: "segment", tag: "orders", format: "tag").encoded()
+      let text = try Self.single(try await client.call(Self.one, order)).text
+      #expect(text.hasPrefix("ORD-20231114-"))
+      let reply = try await client.call(Self.decode, DecodeIDRequest(id: text, tag: "orders").encoded())
+      #expect(try DecodeIDResponse(decoding: Array(reply.message)).date == "2023-11-14T00:00:00.000Z")
+    }
+  }
+
+  @Test func `what can't be had is refused, and uses up no id`() async throws {
+    try await IDServer.with { server, client in
+      let first = try Self.single(
+        try await client.call(Self.one, GenerateIDRequest(mode: "segment", format: "decimal").encoded()))
+      for (format, part) in [("base64", "unknown format"), ("tag", "no form of its own"), ("opaque", "no opaque")] {
+        Self.refused(
+          try await client.call(Self.one, GenerateIDRequest(mode: "segment", format: format).encoded()), part)
+        Self.refused(
+          try await client.call(Self.many, GenerateBatchRequest(mode: "segment", count: 5, format: format).encoded()),
+          part)
+      }
+      for count: UInt32 in [0, 10_001] {
+        let message = GenerateBatchRequest(mode: "segment", count: count, format: "hex").encoded()
+        Self.refused(try await client.call(Self.many, message), "1 to 10000 ids")
+      }
+      let keyed = GenerateBatchRequest(mode: "segment", count: 1, requestKey: [1], format: "hex").encoded()
+      Self.refused(try await client.call(Self.many, keyed), "request_key and format")
+      Self.refused(
+        try await client.call(Self.one, GenerateIDRequest(mode: "segment", tag: "orders", format: "tag").encoded()),
+        "no form of its own")
+      let second = try Self.single(
+        try await client.call(Self.one, GenerateIDRequest(mode: "segment", format: "decimal").encoded()))
+      #expect(second.id == first.id + 1 && second.text == "\(second.id)")
+    }
+  }
+
+  @Test func `a call that waits is answered at its deadline, and leaves when its caller does`() async throws {
+    try await IDServer.with(maximumWait: .milliseconds(50)) { server, client in
+      server.loads.withLock { $0 = .held }
+      let message = GenerateBatchRequest(mode: "segment", count: 5, format: "hex").encoded()
+      Self.refused(try await client.call(Self.many, message), "before the deadline", .deadlineExceeded)
+    }
+    try await IDServer.with { server, client in
+      server.loads.withLock { $0 = .held }
+      let message = GenerateIDRequest(mode: "segment", format: "hex").encoded()
+      let call = try await client.begin(Self.one, message)
+      while server.directory.defaultGenerator?.snapshot.waiters != 1 { await Task.yield() }
+      try await client.cancel(call.stream)
+      while server.directory.defaultGenerator?.snapshot.waiters != 0 { await Task.yield() }
+    }
+  }
+
+  @Test func `an id says what it says, by this node's layout`() async throws {
+    try await IDServer.with { server, client in
+      let made = try Self.single(try await client.call(Self.one, GenerateIDRequest(mode: "snowflake").encoded()))
+      func decode(_ request: DecodeIDRequest) async throws -> DecodeIDResponse {
+        let reply = try await client.call(Self.decode, request.encoded())
+        #expect(reply.status == "0", "\(reply.text)")
+        return try DecodeIDResponse(decoding: Array(reply.message))
+      }
+      let own = try await decode(DecodeIDRequest(id: "\(made.id)")).readings[0]
+      #expect(own.kind == "snowflake" && own.layout == "original" && own.worker == 7 && own.sequence == 0)
+      #expect(own.datacenter == 0 && own.machine == 7 && own.time.hasPrefix("2023-11-14T22:13:2"))
+      #expect(own.unixMilliseconds.map { $0 - IDServer.start } == 1000)
+      let all = try await decode(DecodeIDRequest(id: "\(made.id)", layout: "any"))
+      #expect(all.readings.count > 2 && !all.ambiguity.isEmpty)
+      let leaf = try await decode(DecodeIDRequest(id: "1169786042799259000", layout: "leaf")).readings
+      #expect(leaf[0].worker == 39 && leaf[0].sequence == 3448)
+      let uuid = try await decode(DecodeIDRequest(id: "c232ab00-9414-11ec-b3c8-9f6bdeced846")).readings[0]
+      #expect(uuid.kind == "uuid" && uuid.version == 1 && uuid.maker == "9f6bdeced846" && uuid.worker == nil)
+      for (request, part) in [
+        (DecodeIDRequest(), "empty"), (DecodeIDRequest(id: "x y"), "no id that is known"),
+        (DecodeIDRequest(id: "1", kind: "isbn"), "unknown kind 'isbn'; allowed: "),
+        (DecodeIDRequest(id: "1", layout: "mine"), "unknown layout 'mine'; allowed: "),
+        (DecodeIDRequest(id: "1", kind: "number", layout: "leaf"), "leave out the kind number"),
+        (DecodeIDRequest(id: "1", tag: "default"), "no form of its own and no opaque ids"),
+        (DecodeIDRequest(id: "1", tag: " x"), "a tag must not"),
+        (DecodeIDRequest(id: String(repeating: "1", count: 513)), "at most 512"),
+      ] {
+        Self.refused(try await client.call(Self.decode, request.encoded()), part)
+      }
+      Self.refused(try await client.call(Self.decode, [0xFF]), "not a protobuf message", .internalError)
+    }
+  }
+}
