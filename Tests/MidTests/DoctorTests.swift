@@ -320,4 +320,25 @@ struct DoctorTests {
     let error = try #require(#expect(throws: (any Error).self) { try Mid.parseAsRoot(["doctor"] + arguments) })
     #expect(Mid.exitCode(for: error) == .validationFailure)
   }
+
+  @Test func `keys of opaque ids are looked at, and not shown`() throws {
+    let key = "000102030405060708090a0b0c0d0e0f"
+    func findings(_ flags: [String: String]) throws -> [Finding] {
+      let settings = try ServerConfiguration.load(flags: flags).forms
+      let findings = FormsCheck(settings: settings, environment: ["KEY": key]).findings
+      #expect(!findings.contains { $0.found.contains(key) || $0.advice?.contains(key) == true })
+      return findings
+    }
+    #expect(try findings([:]).isEmpty)
+    let good = try findings(["opaque.tags": "a", "opaque.keys": "3=env:KEY"])
+    #expect(good.map(\.level) == [.ok] && good[0].found.contains("1 tag has opaque numbers, with the keys of slots 3"))
+    let bad = try findings(["opaque.tags": "a", "opaque.keys": "0=env:NONE,1=file:/no/such", "opaque.current": "0"])
+    #expect(bad.map(\.level) == [.fail, .fail])
+    let path = FileManager.default.temporaryDirectory.appending(path: "mid-\(UUID())").path()
+    #expect(
+      FileManager.default.createFile(atPath: path, contents: Data(key.utf8), attributes: [.posixPermissions: 0o644]))
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let open = try findings(["opaque.tags": "a", "opaque.keys": "0=file:\(path)"])
+    #expect(open.map(\.level) == [.warn] && open[0].found.contains("slot 0"))
+  }
 }

@@ -215,7 +215,7 @@ def test_grpcurl_lists_and_describes_everything(server):
     listed = grpcurl(server, "list")
     assert (listed.returncode, listed.stdout.split()) == (0, SERVICES), listed.stderr
     methods = grpcurl(server, "list mid.v1.IDService")
-    assert methods.stdout.split() == [f"mid.v1.IDService.{name}" for name in ("GenerateBatch", "GenerateID", "StreamIDs")]
+    assert methods.stdout.split() == [f"mid.v1.IDService.{name}" for name in ("DecodeID", "GenerateBatch", "GenerateID", "StreamIDs")]
     for service in SERVICES:
         described = grpcurl(server, f"describe {service}")
         assert described.returncode == 0 and f"{service} is a service" in described.stdout, described.stderr
@@ -247,6 +247,8 @@ def test_grpcurl_calls_every_method_with_no_files(server):
         ("17", 1),
         ("18", 100),
     ]
+    (decoded,) = call("mid.v1.IDService/DecodeID", '{"id": "1169786042799259000", "layout": "leaf"}')
+    assert (decoded["readings"][0]["worker"], decoded["readings"][0]["sequence"]) == ("39", "3448")
     assert call("grpc.health.v1.Health/Check", '{"service": "segment"}') == [{"status": "SERVING"}]
     for version in VERSIONS:
         (told,) = call(f"grpc.reflection.{version}.ServerReflection/ServerReflectionInfo", '{"list_services": ""}')

@@ -37,6 +37,30 @@ extension ServerConfiguration.Forms {
   /// - Parameter environment: the process's environment, where keys may be.
   /// - Throws: Everything that is wrong with the keys, and nothing of what is in them.
   package func make(environment: [String: String]) throws(ConfigurationErrors) -> TagForms {
+    try self.forms(try self.ciphers(environment: environment))
+  }
+
+  /// The same as ``make(environment:)`` where a node remembers what it was started with before.
+  ///
+  /// - Parameter memory: what it remembers; what is new is added.
+  /// - Throws: As ``make(environment:)``, and where what has to stay was changed.
+  package func make(
+    environment: [String: String], remembering memory: inout OpaqueMemory
+  ) throws(ConfigurationErrors) -> TagForms {
+    let ciphers = try self.ciphers(environment: environment)
+    var now = OpaqueMemory()
+    now.slotBits = self.keys.isEmpty ? nil : self.slotBits
+    now.checks = ciphers.mapValues { UInt32(truncatingIfNeeded: $0.encrypt(OpaqueMemory.checkedBlock) >> 96) }
+    now.tags = self.opaqueTags
+    let changes = memory.merge(now)
+    guard changes.isEmpty else {
+      throw ConfigurationErrors(
+        changes.map { ConfigurationError(source: "settings", key: $0.setting.key, message: $0.message) })
+    }
+    return try self.forms(ciphers)
+  }
+
+  private func ciphers(environment: [String: String]) throws(ConfigurationErrors) -> [Int: AES] {
     var errors: [ConfigurationError] = []
     func add(_ setting: any SettingDescription, _ message: String) {
       errors.append(ConfigurationError(source: "settings", key: setting.key, message: message))
@@ -51,6 +75,10 @@ extension ServerConfiguration.Forms {
     let marks = ciphers.mapValues { $0.encrypt(0) }
     if Set(marks.values).count < marks.count { add(Settings.opaqueKeys, "two slots have the same key") }
     guard errors.isEmpty else { throw ConfigurationErrors(errors) }
+    return ciphers
+  }
+
+  private func forms(_ ciphers: [Int: AES]) throws(ConfigurationErrors) -> TagForms {
     do throws(IDError) {
       var opaque: [Tag: OpaqueIDs<AES>] = [:]
       for (tag, bits) in self.opaqueTags {

@@ -2,12 +2,10 @@ package import MidCore
 package import MidOpaque
 import MidRPC
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
 #endif
 
 /// Where a key of opaque ids stands: it is never in a setting itself.
@@ -73,8 +71,12 @@ package enum OpaqueKeyReference: Sendable, Hashable, CustomStringConvertible {
   /// Whether others than this program's user may read the file.
   package var isOpenToOthers: Bool {
     guard case .file(let path) = self else { return false }
-    var status = stat()
-    return stat(path, &status) == 0 && status.st_mode & 0o077 != 0
+    do {
+      let permissions = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions]
+      return (permissions as? Int).map { $0 & 0o077 != 0 } ?? false
+    } catch {
+      return false
+    }
   }
 
   private static func bytes(_ digits: [UInt8]) -> [UInt8]? {

@@ -68,6 +68,10 @@ struct IDRoutes: Sendable {
     guard let id = HTTPQuery.decoded(id, isForm: false) else {
       throw .badRequest("the id is not percent-encoded UTF-8")
     }
+    // gRPC's empty texts stand for what is not given; here that is left out.
+    if let empty = query.fields.first(where: \.value.isEmpty)?.name {
+      throw .badRequest("query parameter '\(empty)' is empty: leave it out")
+    }
     let call = IDReader.Call(
       text: id, tag: query["tag"] ?? "", kind: query["kind"] ?? "", layout: query["layout"] ?? "")
     do throws(IDError) {
@@ -82,9 +86,12 @@ struct IDRoutes: Sendable {
   private func texts(_ mode: TextMode, _ query: HTTPQuery) throws(HTTPProblem) -> Response {
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
     let texts: [String]
-    do throws(IDError) { texts = try self.ids.texts.next(mode, count: count) } catch { throw HTTPProblem(error) }
+    do throws(IDError) {
+      let format: IDFormat? = if let name = query["format"] { try IDFormat(name) } else { nil }
+      texts = try self.ids.texts.next(mode, count: count, format)
+    } catch { throw HTTPProblem(error) }
     self.ids.meter.issued(mode, count: Int64(count))
-    // Letters, digits and hyphens: nothing that a JSON string would have to escape.
+    // Letters, digits and a few signs: nothing that a JSON string would have to escape.
     return .json("{\"mode\":\"\(mode)\",\"ids\":[\"\(texts.joined(separator: "\",\""))\"]}")
   }
 

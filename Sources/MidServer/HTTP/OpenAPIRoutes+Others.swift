@@ -110,6 +110,11 @@ extension OpenAPIRoutes {
         "format": {
           "name": "format", "in": "query", "schema": {"enum": [FORMATS]},
           "description": "Asks for texts, too; at most \(TextIDs.maximumBatch) ids then."
+        },
+        "textFormat": {
+          "name": "format", "in": "query",
+          "schema": {"enum": [\(Self.quoted(TagForms.none.formats.map(\.description)))]},
+          "description": "Asks for other digits than the kind's own."
         }
       },
       "responses": {
@@ -160,7 +165,7 @@ extension OpenAPIRoutes {
         "TextList": {
           "type": "object", "required": ["mode", "ids"], "additionalProperties": false, "properties": {
             "mode": {"enum": ["\(TextMode.allCases.map(\.rawValue).joined(separator: "\", \""))"]},
-            "ids": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[0-9A-Za-z-]{24,36}$"}}}
+            "ids": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[0-9A-Za-z*~$=-]{15,39}$"}}}
         },
         "Batch": {
           "type": "object", "required": ["mode", "count", "ranges"], "additionalProperties": false, "properties": {

@@ -47,7 +47,7 @@ struct OpenAPIRoutes: Sendable {
   private static func lists(_ modes: [(name: String, maximum: Int, schema: String)]) -> String {
     modes.map { mode, maximum, schema in
       let tag = schema != "TagList" ? "" : "{\"$ref\": \"#/components/parameters/tag\"}, "
-      let format = schema == "TextList" ? "" : ", {\"$ref\": \"#/components/parameters/format\"}"
+      let format = ", {\"$ref\": \"#/components/parameters/\(schema == "TextList" ? "textFormat" : "format")\"}"
       return """
         "/v1/ids/\(mode)": {"get": {
           "operationId": "\(mode)Ids",

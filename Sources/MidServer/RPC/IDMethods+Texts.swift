@@ -16,13 +16,17 @@ extension IDMethods {
             + "allowed here: \(Self.modes)"))
     }
     do throws(IDError) {
-      let text = try self.texts.next(mode)
-      GenerateIDResponse(text: text).encode(into: &response)
+      let text = try self.texts.next(mode, count: 1, try Self.format(fields))
+      GenerateIDResponse(text: text.first ?? "").encode(into: &response)
     } catch {
       return .failure(RPCStatus(error))
     }
     self.meter.issued(mode, count: 1)
     return .reply
+  }
+
+  private static func format(_ fields: RequestFields) throws(IDError) -> IDFormat? {
+    fields.format.isEmpty ? nil : try IDFormat(fields.formatText)
   }
 
   /// Answers a batch whose mode is none of the numbers'. It comes whole or the call fails.
@@ -40,7 +44,7 @@ extension IDMethods {
     }
     let texts: [String]
     do throws(IDError) {
-      texts = try self.texts.next(mode, count: Int(fields.count))
+      texts = try self.texts.next(mode, count: Int(fields.count), try Self.format(fields))
     } catch {
       return .failure(RPCStatus(error))
     }

@@ -22,9 +22,9 @@ package final class TextIDs: Sendable {
   /// The most ids of one batch: 400 KB of texts.
   static let maximumBatch: Int64 = 10_000
 
-  private let uuids: UUIDGenerator
-  private let ulids: ULIDGenerator
-  private let objectIDs: ObjectIDGenerator
+  let uuids: UUIDGenerator
+  let ulids: ULIDGenerator
+  let objectIDs: ObjectIDGenerator
 
   /// Creates the generators, which read `clock` and share what they draw from `random`.
   ///

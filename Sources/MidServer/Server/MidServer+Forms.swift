@@ -1,4 +1,5 @@
 import Logging
+import MidRPC
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -7,16 +8,47 @@ import Logging
 #endif
 
 extension MidServer {
-  /// How ids look outside, with the keys that this takes.
+  /// How ids look outside, with the keys that this takes, compared with what the data folder remembers of them.
   ///
-  /// - Throws: Everything that is wrong with the keys.
+  /// - Throws: Everything that is wrong with the keys, what has to stay and was changed, and a data folder that can't be
+  ///   read or written.
   func makeForms() throws(ConfigurationErrors) -> TagForms {
     let settings = self.configuration.forms
-    let forms = try settings.make(environment: ProcessInfo.processInfo.environment)
     for (slot, key) in settings.keys.sorted(by: { $0.key < $1.key }) where key.isOpenToOthers {
       self.logger.warning(
         "others than this program's user may read a key of opaque ids", metadata: ["slot": "\(slot)", "key": "\(key)"])
     }
+    // Without keys there is nothing to remember, and nothing to be read by anybody.
+    let environment = ProcessInfo.processInfo.environment
+    guard !settings.keys.isEmpty else { return try settings.make(environment: environment) }
+    let path = "\(self.configuration.dataDirectory)/opaque.state"
+    let found = try Self.memory(path)
+    var memory = found
+    let forms = try settings.make(environment: environment, remembering: &memory)
+    if memory != found {
+      do {
+        try Data(memory.text.utf8).write(to: URL(filePath: path), options: .atomic)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+      } catch {
+        throw Self.broken("\(path) can't be written: \(error)")
+      }
+    }
     return forms
+  }
+
+  private static func memory(_ path: String) throws(ConfigurationErrors) -> OpaqueMemory {
+    guard FileManager.default.fileExists(atPath: path) else { return OpaqueMemory() }
+    let bytes: [UInt8]
+    do throws(PEMFile.Failure) { bytes = try PEMFile.read(path) } catch { throw Self.broken("\(path): \(error)") }
+    guard let memory = OpaqueMemory(String(decoding: bytes, as: UTF8.self)) else {
+      throw Self.broken("\(path) is no file of this program: move it away where the keys are known to be the same")
+    }
+    return memory
+  }
+
+  private static func broken(_ message: String) -> ConfigurationErrors {
+    ConfigurationErrors([
+      ConfigurationError(source: "data folder", key: Settings.dataDirectory.key, message: message)
+    ])
   }
 }

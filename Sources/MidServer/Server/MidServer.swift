@@ -61,10 +61,10 @@ package struct MidServer {
     let certificates = try TLSCertificates(
       self.configuration.grpc.tls.settings, logger: self.logger, now: { clock.wallMilliseconds() })
     certificates.collect(in: self.registry)
-    let forms = try self.makeForms()
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
     let wish = try self.configuration.snowflake.wish(host: HostName.current)
     let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
+    let forms = try self.makeForms()
     let clockMonitor = self.makeClockMonitor()
     let ntp = self.makeNTPMonitor(clockMonitor)
     let asksForTime = !self.configuration.clock.ntpServers.isEmpty

@@ -22,7 +22,7 @@ struct DecodeCommand: AsyncParsableCommand {
       Texts of a tag's own form and opaque ids are read with what the server's settings say of them:
 
         mid decode ORD-20260102-0000000042 --tag orders --form 'ORD-{day}-{decimal:10}'
-        mid decode 4179822312219434261 --tag orders --key 0=file:orders.key
+        mid decode 546675017423410492 --tag orders --key 0=file:orders.key
 
       Exit codes: 0 it was read, 1 it is no id that is known, 64 the command line is wrong.
       """

@@ -39,6 +39,8 @@ struct DoctorProbe {
     findings +=
       LayoutCheck(layout: self.configuration.snowflake.layout, now: self.clock.wallMilliseconds()).findings
     findings += self.checkCertificate()
+    findings +=
+      FormsCheck(settings: self.configuration.forms, environment: ProcessInfo.processInfo.environment).findings
     findings += await self.checkPorts(folder)
     return findings
   }

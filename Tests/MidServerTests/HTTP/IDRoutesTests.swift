@@ -238,6 +238,7 @@ struct FormRoutesTests {
     ("/v1/ids/segment?format=tag", "no form of its own"), ("/v1/ids/segment?format=opaque", "no opaque"),
     ("/v1/decode/x", "no id that is known"), ("/v1/decode/1?tag=default", "no form of its own"),
     ("/v1/decode/1?format=hex", "unknown query parameter 'format'"), ("/v1/decode/%FF", "percent-encoded"),
+    ("/v1/decode/1?tag=", "'tag' is empty"), ("/v1/decode/1?kind=", "'kind' is empty"),
     ("/v1/decode/1?layout=mine", "unknown layout"), ("/v1/decode/1?kind=isbn", "unknown kind"),
   ])
   func whatCannotBeIsRefused(path: String, part: String) async throws {

@@ -36,6 +36,35 @@ struct TextMethodsTests {
     }
   }
 
+  @Test(arguments: TextMode.allCases) func `have other digits where they are asked for`(mode: TextMode) async throws {
+    let bits = mode == .objectid ? 96 : 128
+    try await IDServer.with { server, client in
+      for format in TagForms.none.formats {
+        let form = try #require(try format.form(bits: bits))
+        let name = format.description
+        let one = GenerateIDRequest(mode: mode.rawValue, format: name).encoded()
+        let many = GenerateBatchRequest(mode: mode.rawValue, count: 20, format: name).encoded()
+        let single = try GenerateIDResponse(decoding: try await client.call(Self.one, one).message)
+        let texts = [single.text] + (try Self.texts(try await client.call(Self.many, many)))
+        let ids = try texts.map { text -> String in
+          let bits = try form.parse(text).number
+          switch mode {
+          case .objectid: return String(bits, radix: 16)
+          case .ulid: return ULID(bits: bits).description
+          default: return UUIDValue(bits: bits).description
+          }
+        }
+        #expect(Set(ids).count == 21)
+        #expect(mode == .objectid || ids.allSatisfy { Self.isID($0, of: mode) }, "\(ids)")
+        #expect(format == .digits(.decimal) || Set(texts.map(\.count)).count == 1)
+      }
+      for format in ["tag", "opaque"] {
+        let reply = try await client.call(Self.one, Self.bytes(GenerateIDRequest(mode: mode.rawValue, format: format)))
+        #expect(reply.text.contains("have no tag, and so no format \(format)"))
+      }
+    }
+  }
+
   @Test(arguments: TextMode.allCases) func `come alone and in batches, each once, and are counted`(
     mode: TextMode
   ) async throws {
