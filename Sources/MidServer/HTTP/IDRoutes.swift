@@ -30,8 +30,9 @@ struct IDRoutes: Sendable {
 
   private func list(_ text: String, mode name: String) async throws(HTTPProblem) -> Response {
     let query = try HTTPQuery(text)
-    try query.check(allowed: ["tag", "count", "format"])
     let name = HTTPQuery.decoded(name, isForm: false) ?? name
+    if let mode = NameMode(rawValue: name) { return try self.named(mode, query) }
+    try query.check(allowed: ["tag", "count", "format"])
     if let mode = TextMode(rawValue: name) { return try self.texts(mode, query) }
     let mode = try Self.mode(name, allowed: IDMethods.allModes)
     let count = try self.count(query["count"])
@@ -82,6 +83,25 @@ struct IDRoutes: Sendable {
     }
   }
 
+  /// An id that is made of a name.
+  private func named(_ mode: NameMode, _ query: HTTPQuery) throws(HTTPProblem) -> Response {
+    try query.check(allowed: ["namespace", "name", "format"])
+    let texts: [String]
+    do throws(IDError) {
+      let format: IDFormat? = if let name = query["format"] { try IDFormat(name) } else { nil }
+      texts = try mode.texts(of: [query["name"] ?? ""], in: query["namespace"] ?? "", format)
+    } catch {
+      throw HTTPProblem(error)
+    }
+    self.ids.meter.issued(mode, count: 1)
+    return Self.json(mode.rawValue, texts)
+  }
+
+  /// A list of ids that are texts: letters, digits and a few signs, nothing that a JSON string would have to escape.
+  private static func json(_ mode: String, _ texts: [String]) -> Response {
+    .json("{\"mode\":\"\(mode)\",\"ids\":[\"\(texts.joined(separator: "\",\""))\"]}")
+  }
+
   /// Ids that are texts. They have no tag, as Snowflake ids have none.
   private func texts(_ mode: TextMode, _ query: HTTPQuery) throws(HTTPProblem) -> Response {
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
@@ -91,8 +111,7 @@ struct IDRoutes: Sendable {
       texts = try self.ids.texts.next(mode, count: count, format)
     } catch { throw HTTPProblem(error) }
     self.ids.meter.issued(mode, count: Int64(count))
-    // Letters, digits and a few signs: nothing that a JSON string would have to escape.
-    return .json("{\"mode\":\"\(mode)\",\"ids\":[\"\(texts.joined(separator: "\",\""))\"]}")
+    return Self.json(mode.rawValue, texts)
   }
 
   private func batch(_ request: Request) async throws(HTTPProblem) -> Response {
@@ -114,7 +133,7 @@ struct IDRoutes: Sendable {
     } catch {
       throw .badRequest("the body is no JSON object")
     }
-    guard TextMode(rawValue: call.mode) == nil else {
+    guard TextMode(rawValue: call.mode) == nil, NameMode(rawValue: call.mode) == nil else {
       throw .badRequest("ids of mode \(call.mode) are texts, which come in no ranges: GET /v1/ids/\(call.mode)?count=N")
     }
     let mode = try Self.mode(call.mode, allowed: IDMethods.modes)

@@ -164,7 +164,7 @@ extension OpenAPIRoutes {
         },
         "TextList": {
           "type": "object", "required": ["mode", "ids"], "additionalProperties": false, "properties": {
-            "mode": {"enum": ["\(TextMode.allCases.map(\.rawValue).joined(separator: "\", \""))"]},
+            "mode": {"enum": [\(Self.quoted(TextMode.allCases.map(\.rawValue) + NameMode.allCases.map(\.rawValue)))]},
             "ids": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[0-9A-Za-z*~$=-]{15,39}$"}}}
         },
         "Batch": {

@@ -17,7 +17,8 @@ struct OpenAPIRoutes: Sendable {
         ("ticket", min(maximumList, maximumTickets), "TagList"),
       ] + TextMode.allCases.map { ($0.rawValue, min(maximumList, Int(TextIDs.maximumBatch)), "TextList") })
     let paths = [
-      list, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.decode, Self.health, Self.leaf,
+      list, Self.named, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.decode, Self.health,
+      Self.leaf,
       Self.tinyid,
     ]
     let formats = Self.quoted(forms.formats.map(\.description))
@@ -65,6 +66,26 @@ struct OpenAPIRoutes: Sendable {
         """
     }.joined(separator: ",\n")
   }
+
+  private static let named = NameMode.allCases.map { mode in
+    """
+    "/v1/ids/\(mode)": {"get": {
+      "operationId": "\(mode)Ids",
+      "summary": "The id that a name gives.",
+      "parameters": [
+        {"name": "namespace", "in": "query", "required": true, "schema": {"anyOf": [
+          {"enum": [\(Self.quoted(UUIDValue.namespaces.keys.sorted()))]}, {"type": "string", "format": "uuid"}]}},
+        {"name": "name", "in": "query", "required": true, "schema": {"type": "string", "minLength": 1}},
+        {"$ref": "#/components/parameters/textFormat"}
+      ],
+      "responses": {
+        "200": {"description": "The id.", "content": {"application/json": {
+          "schema": {"$ref": "#/components/schemas/TextList"}}}},
+        \(Self.failures)
+      }
+    }}
+    """
+  }.joined(separator: ",\n")
 
   private static func batch(_ maximum: Int, _ maximumTickets: Int) -> String {
     func variant(_ mode: String, _ maximum: Int) -> String {

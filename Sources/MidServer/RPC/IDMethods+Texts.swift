@@ -6,15 +6,22 @@ import NIOCore
 extension IDMethods {
   /// Answers a call for one id whose mode is none of the numbers'.
   @inline(never)
-  func text(_ fields: RequestFields, kind: RequestFields.Kind, _ response: inout ByteBuffer) -> RPCOutcome {
-    guard let mode = TextMode(rawValue: fields.modeText) else { return Self.unknownMode(fields, kind: kind) }
+  func text(
+    _ fields: RequestFields, kind: RequestFields.Kind, _ message: UnsafeRawBufferPointer,
+    _ response: inout ByteBuffer
+  ) -> RPCOutcome {
+    let text = fields.modeText
+    let named = NameMode(rawValue: text)
+    let mode = TextMode(rawValue: text)
+    guard mode != nil || named != nil else { return Self.unknownMode(fields, kind: kind) }
     guard kind != .id else {
       return .failure(
         RPCStatus(
           .invalidArgument,
-          "ids of mode \(mode) are texts, for which pb.IDResponse has no field: call mid.v1.IDService/GenerateID; "
+          "ids of mode \(text) are texts, for which pb.IDResponse has no field: call mid.v1.IDService/GenerateID; "
             + "allowed here: \(Self.modes)"))
     }
+    guard let mode else { return self.named(fields, message, isBatch: false, &response) }
     do throws(IDError) {
       let text = try self.texts.next(mode, count: 1, try Self.format(fields))
       GenerateIDResponse(text: text.first ?? "").encode(into: &response)
@@ -25,14 +32,63 @@ extension IDMethods {
     return .reply
   }
 
+  /// Answers a call for ids that are made of names.
+  private func named(
+    _ fields: RequestFields, _ message: UnsafeRawBufferPointer, isBatch: Bool, _ response: inout ByteBuffer
+  ) -> RPCOutcome {
+    guard let mode = NameMode(rawValue: fields.modeText) else {
+      return Self.unknownMode(fields, kind: isBatch ? .generateBatch : .generateID)
+    }
+    do throws(ProtobufError) {
+      // A batch's names are a single call's name, repeated.
+      let request = try GenerateBatchRequest(decoding: message)
+      return self.named(mode, request, isBatch: isBatch, &response)
+    } catch {
+      return Self.unreadable(error)
+    }
+  }
+
+  private func named(
+    _ mode: NameMode, _ request: GenerateBatchRequest, isBatch: Bool, _ response: inout ByteBuffer
+  ) -> RPCOutcome {
+    let names = isBatch ? request.names : request.names.suffix(1)
+    let maximum = min(self.limits.maximumBatch, TextIDs.maximumBatch)
+    do throws(IDError) {
+      guard !isBatch || [0, names.count].contains(Int(request.count)), names.count <= maximum else {
+        throw IDError(
+          .invalidArgument,
+          "there are \(names.count) names and count is \(request.count); a batch of mode \(mode) has 1 to \(maximum) names, "
+            + "and as many ids")
+      }
+      guard request.requestKey.isEmpty else {
+        throw IDError(.invalidArgument, "request_key is for modes whose ids are numbers: \(Self.modes)")
+      }
+      let format = request.format.isEmpty ? nil : try IDFormat(request.format)
+      let texts = try mode.texts(of: Array(names), in: request.namespace, format)
+      if isBatch {
+        GenerateBatchResponse(texts: texts).encode(into: &response)
+      } else {
+        GenerateIDResponse(text: texts.first ?? "").encode(into: &response)
+      }
+      self.meter.issued(mode, count: Int64(texts.count))
+      return .reply
+    } catch {
+      return .failure(RPCStatus(error))
+    }
+  }
+
   private static func format(_ fields: RequestFields) throws(IDError) -> IDFormat? {
     fields.format.isEmpty ? nil : try IDFormat(fields.formatText)
   }
 
   /// Answers a batch whose mode is none of the numbers'. It comes whole or the call fails.
   @inline(never)
-  func textBatch(_ fields: RequestFields, _ response: inout ByteBuffer) -> RPCOutcome {
-    guard let mode = TextMode(rawValue: fields.modeText) else { return Self.unknownMode(fields, kind: .generateBatch) }
+  func textBatch(
+    _ fields: RequestFields, _ message: UnsafeRawBufferPointer, _ response: inout ByteBuffer
+  ) -> RPCOutcome {
+    guard let mode = TextMode(rawValue: fields.modeText) else {
+      return self.named(fields, message, isBatch: true, &response)
+    }
     let maximum = min(self.limits.maximumBatch, TextIDs.maximumBatch)
     guard (1...maximum).contains(Int64(fields.count)) else {
       return .failure(

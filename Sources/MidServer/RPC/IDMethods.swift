@@ -18,6 +18,8 @@ package final class IDMethods: Sendable {
     func issued(ticket count: Int64)
     /// Notes `count` ids of a mode.
     func issued(_ mode: TextMode, count: Int64)
+    /// Notes `count` ids of a mode.
+    func issued(_ mode: NameMode, count: Int64)
   }
 
   /// What bounds a call's wait.
@@ -40,7 +42,8 @@ package final class IDMethods: Sendable {
   /// The modes whose ids are numbers, as error messages name them.
   static let modes = "snowflake, segment, ticket"
   /// All modes, as error messages name them.
-  static let allModes = ([IDMethods.modes] + TextMode.allCases.map(\.rawValue)).joined(separator: ", ")
+  static let allModes =
+    ([IDMethods.modes] + TextMode.allCases.map(\.rawValue) + NameMode.allCases.map(\.rawValue)).joined(separator: ", ")
 
   let snowflake: SnowflakeNode
   let segments: SegmentDirectory
@@ -125,7 +128,7 @@ package final class IDMethods: Sendable {
       }
       return self.singleOfTag(call, fields, &response)
     case .ticket: return self.ticket(call, fields, count: nil)
-    case .other: return self.text(fields, kind: kind, &response)
+    case .other: return self.text(fields, kind: kind, message, &response)
     }
   }
 
@@ -157,7 +160,7 @@ package final class IDMethods: Sendable {
     } catch {
       return Self.unreadable(error)
     }
-    guard fields.mode != .other else { return self.textBatch(fields, &response) }
+    guard fields.mode != .other else { return self.textBatch(fields, message, &response) }
     let count = Int64(fields.count)
     guard fields.format.isEmpty else { return self.formatted(call, fields, count: count, &response) }
     guard (1...self.limits.maximumBatch).contains(count) else {

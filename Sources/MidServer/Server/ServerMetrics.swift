@@ -19,6 +19,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   private let segmentIDs: PrometheusCounter
   private let ticketIDs: PrometheusCounter
   private let textIDs: [TextMode: PrometheusCounter]
+  private let namedIDs: [NameMode: PrometheusCounter]
   private let queries: PrometheusHistogram
 
   /// Creates the metrics of a server with methods of these paths, in the server's order.
@@ -32,6 +33,9 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
     self.segmentIDs = registry.counter(MetricCatalogue.idGenerate, "segment")
     self.ticketIDs = registry.counter(MetricCatalogue.idGenerate, "ticket")
     self.textIDs = TextMode.allCases.reduce(into: [:]) {
+      $0[$1] = registry.counter(MetricCatalogue.idGenerate, $1.rawValue)
+    }
+    self.namedIDs = NameMode.allCases.reduce(into: [:]) {
       $0[$1] = registry.counter(MetricCatalogue.idGenerate, $1.rawValue)
     }
     self.queries = registry.histogram(MetricCatalogue.queryDuration)
@@ -68,6 +72,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   package func issued(segment count: Int64) { self.segmentIDs.add(count) }
   package func issued(ticket count: Int64) { self.ticketIDs.add(count) }
   package func issued(_ mode: TextMode, count: Int64) { self.textIDs[mode]?.add(count) }
+  package func issued(_ mode: NameMode, count: Int64) { self.namedIDs[mode]?.add(count) }
 
   /// Notes a load of a segment.
   package func loaded(tag: Tag, duration: Duration, error: IDError?) {

@@ -36,8 +36,7 @@ struct IDCalls: Sendable {
   /// One id that is a text, by `mid.v1.IDService/GenerateID`.
   ///
   /// - Throws: The server's status, and `INTERNAL` where its answer has no text.
-  func generateText(_ mode: TextMode) async throws(RPCStatus) -> String {
-    let request = GenerateIDRequest(mode: mode.rawValue)
+  func generateText(_ request: GenerateIDRequest) async throws(RPCStatus) -> String {
     let text = try await self.call("/mid.v1.IDService/GenerateID", request, GenerateIDResponse.self).text
     guard !text.isEmpty else { throw RPCStatus(.internalError, "the server answered without a text") }
     return text

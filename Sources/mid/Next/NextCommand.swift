@@ -14,24 +14,33 @@ enum ModeArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
 enum NextMode: ExpressibleByArgument, CaseIterable, Equatable, Sendable {
   case number(ModeArgument)
   case text(TextMode)
+  case named(NameMode)
 
-  static let allCases = ModeArgument.allCases.map { NextMode.number($0) } + TextMode.allCases.map { NextMode.text($0) }
+  static let allCases =
+    ModeArgument.allCases.map { NextMode.number($0) } + TextMode.allCases.map { NextMode.text($0) }
+    + NameMode.allCases.map { NextMode.named($0) }
 
   init?(argument: String) {
     if let mode = ModeArgument(rawValue: argument) {
       self = .number(mode)
     } else if let mode = TextMode(rawValue: argument) {
       self = .text(mode)
+    } else if let mode = NameMode(rawValue: argument) {
+      self = .named(mode)
     } else {
       return nil
     }
   }
 
-  static var allValueStrings: [String] { ModeArgument.allCases.map(\.rawValue) + TextMode.allCases.map(\.rawValue) }
-  var defaultValueDescription: String {
+  static var allValueStrings: [String] { Self.allCases.map(\.name) }
+  var defaultValueDescription: String { self.name }
+
+  /// As the wire has it.
+  var name: String {
     switch self {
     case .number(let mode): mode.rawValue
     case .text(let mode): mode.rawValue
+    case .named(let mode): mode.rawValue
     }
   }
 }
@@ -55,6 +64,7 @@ struct NextCommand: AsyncParsableCommand {
         mid next --tag orders                    (segments and tickets have tags)
         mid next --mode ticket
         mid next --mode uuid7 -n 3               (also uuid1, uuid4, uuid6, objectid, ulid)
+        mid next --mode uuid5 --namespace dns --name example.org       (also uuid3)
         mid next --tag orders -n 1000000 > ids   (in batches of 1,000,000)
         mid next --tag orders --format base62    (also tag, the tag's own form, and opaque)
 
@@ -78,6 +88,12 @@ struct NextCommand: AsyncParsableCommand {
   @Option(name: [.customShort("n"), .customLong("count")], help: "How many ids. Needs --mode or --tag. Default: 1.")
   var count: Int?
 
+  @Option(help: "What the name of --mode uuid3 or uuid5 belongs to: \(NameMode.namespaces).")
+  var namespace: String?
+
+  @Option(help: "What the id of --mode uuid3 or uuid5 is made of.")
+  var name: String?
+
   @Option(
     help: ArgumentHelp(
       "Print texts of this form: \(IDFormat.names.joined(separator: ", ")). Needs --mode or --tag.", valueName: "name"))
@@ -92,8 +108,11 @@ struct NextCommand: AsyncParsableCommand {
       guard self.mode != .number(.snowflake) || self.format != nil else {
         throw ValidationError("Snowflake ids have no tags: leave --tag out, or use --mode segment.")
       }
-      if case .text(let mode) = self.mode {
-        throw ValidationError("Ids of mode \(mode) have no tags: leave --tag out, or use --mode segment.")
+      switch self.mode {
+      case .text, .named:
+        throw ValidationError(
+          "Ids of mode \(self.mode?.name ?? "") have no tags: leave --tag out, or use --mode segment.")
+      case .number, nil: break
       }
       do { _ = try Tag(tag) } catch { throw ValidationError("--tag: \(error.message).") }
     }
@@ -104,6 +123,13 @@ struct NextCommand: AsyncParsableCommand {
       guard self.mode != nil || self.tag != nil else {
         throw ValidationError("-n needs a kind of ids: add --mode snowflake, --mode segment or --tag NAME.")
       }
+    }
+    if case .named(let mode) = self.mode {
+      guard self.namespace != nil, self.name != nil, self.count == nil else {
+        throw ValidationError("--mode \(mode) takes --namespace and --name, and no -n: a name gives one id.")
+      }
+    } else if self.namespace != nil || self.name != nil {
+      throw ValidationError("--namespace and --name are for --mode uuid3 and uuid5.")
     }
     if let format = self.format {
       do { _ = try IDFormat(format) } catch { throw ValidationError("--format: \(error.message).") }
@@ -144,11 +170,18 @@ struct NextCommand: AsyncParsableCommand {
         try output.line("Segment ID: \(try await calls.makeID(.segment))")
         return .success(())
       }
+      if case .named(let mode) = mode {
+        let request = GenerateIDRequest(
+          mode: mode.rawValue, format: self.format ?? "", namespace: self.namespace ?? "", name: self.name ?? "")
+        try output.line(TerminalText.plain(try await calls.generateText(request)))
+        return .success(())
+      }
       if let format = self.format {
-        try await self.formatted(mode.defaultValueDescription, format, calls, &output)
+        try await self.formatted(mode.name, format, calls, &output)
         return .success(())
       }
       switch mode {
+      case .named: break
       case .number(let mode): try await self.numbers(mode, calls, &output)
       case .text(let mode): try await self.texts(mode, calls, &output)
       }
@@ -187,7 +220,9 @@ struct NextCommand: AsyncParsableCommand {
 
   private func texts(_ mode: TextMode, _ calls: IDCalls, _ output: inout OutputBuffer) async throws {
     var left = self.count ?? 1
-    guard left > 1 else { return try output.line(TerminalText.plain(try await calls.generateText(mode))) }
+    guard left > 1 else {
+      return try output.line(TerminalText.plain(try await calls.generateText(GenerateIDRequest(mode: mode.rawValue))))
+    }
     while left > 0 {
       let chunk = min(left, IDCalls.maximumTextBatch)
       for text in try await calls.generateTexts(mode, count: chunk) { try output.line(TerminalText.plain(text)) }

@@ -233,7 +233,14 @@ struct FormRoutesTests {
     #expect(leaf.text.contains(#""worker": 39"#))
   }
 
+  @Test func aNameGivesItsID() async throws {
+    let answer = try await HTTPDoor().ask("/v1/ids/uuid5?namespace=dns&name=www.example.com")
+    #expect(answer.text == #"{"mode":"uuid5","ids":["2ed6657d-e927-568b-95e1-2665a8aea6a2"]}"#)
+  }
+
   @Test(arguments: [
+    ("/v1/ids/uuid5?namespace=dns", "a name, which is missing"), ("/v1/ids/uuid5?name=a", "namespace is ''"),
+    ("/v1/ids/uuid5?namespace=dns&name=a&count=1", "unknown query parameter 'count'"),
     ("/v1/ids/segment?format=base64", "unknown format"), ("/v1/ids/segment?format=", "unknown format"),
     ("/v1/ids/segment?format=tag", "no form of its own"), ("/v1/ids/segment?format=opaque", "no opaque"),
     ("/v1/decode/x", "no id that is known"), ("/v1/decode/1?tag=default", "no form of its own"),

@@ -10,16 +10,23 @@ package struct GenerateBatchRequest: ProtobufMessage {
   package var requestKey: [UInt8]
   /// The ``IDFormat`` of the texts that are wanted, too. Empty for none.
   package var format: String
+  /// The namespace of ``names``, for modes that make ids of names.
+  package var namespace: String
+  /// What the ids are made of, for modes that make ids of names.
+  package var names: [String]
 
   /// Creates a request.
   package init(
-    mode: String = "", tag: String = "", count: UInt32 = 0, requestKey: [UInt8] = [], format: String = ""
+    mode: String = "", tag: String = "", count: UInt32 = 0, requestKey: [UInt8] = [], format: String = "",
+    namespace: String = "", names: [String] = []
   ) {
     self.mode = mode
     self.tag = tag
     self.count = count
     self.requestKey = requestKey
     self.format = format
+    self.namespace = namespace
+    self.names = names
   }
 
   package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
@@ -32,6 +39,8 @@ package struct GenerateBatchRequest: ProtobufMessage {
       case (3, .varint): self.count = UInt32(truncatingIfNeeded: try reader.varint())
       case (4, .lengthDelimited): self.requestKey = [UInt8](try reader.slice())
       case (5, .lengthDelimited): self.format = try reader.string()
+      case (6, .lengthDelimited): self.namespace = try reader.string()
+      case (7, .lengthDelimited): self.names.append(try reader.string())
       default: try reader.skip(tag)
       }
     }
@@ -43,6 +52,8 @@ package struct GenerateBatchRequest: ProtobufMessage {
     writer.append(field: 3, uint32: self.count)
     writer.append(field: 4, bytes: self.requestKey)
     writer.append(field: 5, string: self.format)
+    writer.append(field: 6, string: self.namespace)
+    for name in self.names { writer.append(element: 7, string: name) }
   }
 }
 

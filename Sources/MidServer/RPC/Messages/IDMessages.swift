@@ -58,12 +58,18 @@ package struct GenerateIDRequest: ProtobufMessage {
   package var tag: String
   /// The ``IDFormat`` of the text that is wanted, too. Empty for none.
   package var format: String
+  /// The namespace of ``name``, for modes that make ids of names.
+  package var namespace: String
+  /// What the id is made of, for modes that make ids of names.
+  package var name: String
 
   /// Creates a request.
-  package init(mode: String = "", tag: String = "", format: String = "") {
+  package init(mode: String = "", tag: String = "", format: String = "", namespace: String = "", name: String = "") {
     self.mode = mode
     self.tag = tag
     self.format = format
+    self.namespace = namespace
+    self.name = name
   }
 
   package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
@@ -74,6 +80,8 @@ package struct GenerateIDRequest: ProtobufMessage {
       case (1, .lengthDelimited): self.mode = try reader.string()
       case (2, .lengthDelimited): self.tag = try reader.string()
       case (5, .lengthDelimited): self.format = try reader.string()
+      case (6, .lengthDelimited): self.namespace = try reader.string()
+      case (7, .lengthDelimited): self.name = try reader.string()
       default: try reader.skip(tag)
       }
     }
@@ -83,6 +91,8 @@ package struct GenerateIDRequest: ProtobufMessage {
     writer.append(field: 1, string: self.mode)
     writer.append(field: 2, string: self.tag)
     writer.append(field: 5, string: self.format)
+    writer.append(field: 6, string: self.namespace)
+    writer.append(field: 7, string: self.name)
   }
 }
 
