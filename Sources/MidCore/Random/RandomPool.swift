@@ -39,6 +39,12 @@ public final class RandomPool: Sendable {
     return Self.bits(try self.words(2))
   }
 
+  /// 128 random bits straight from the source, for what a copy of this process must not draw as well: the blocks' bits would be
+  /// in the copy too.
+  ///
+  /// - Throws: ``IDError/Code/notReady`` where the source has none to give.
+  func fresh() throws(IDError) -> UInt128 { Self.bits(try self.words(2)) }
+
   /// `count` words of 64 random bits, drawn for this call alone.
   ///
   /// - Throws: ``IDError/Code/notReady`` where the source has none to give.

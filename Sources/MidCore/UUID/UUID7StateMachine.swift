@@ -14,9 +14,10 @@ public enum UUID7Increment: String, Sendable, Hashable, CaseIterable {
 /// counter  Unix milliseconds 48 │0111│ counter, upper 12 │10│ counter, lower 30 │ random 32
 /// random   Unix milliseconds 48 │0111│ tail, upper 12    │10│ tail, lower 62
 /// ```
-/// Each is larger than the one before, whatever the clock does: while it stands, or stands behind, the time stays and the
-/// tail grows; a tail that is used up takes the next millisecond, ahead of the clock. A new tail's highest bit is 0, which
-/// leaves at least 2^41 UUIDs to a millisecond's counter.
+/// Each is larger than the one before while the clock runs, stands, or stands behind by at most ``ClockReturn/maximumLead``:
+/// the time stays then and the tail grows; a tail that is used up takes the next millisecond, ahead of the clock. Where the
+/// clock is further behind, the next UUID takes its time and a new tail. A new tail's highest bit is 0, which leaves at least
+/// 2^41 UUIDs to a millisecond's counter.
 ///
 /// Source: RFC 9562, 5.7 and 6.2.
 struct UUID7StateMachine: Sendable {
@@ -24,7 +25,8 @@ struct UUID7StateMachine: Sendable {
   private static let freshBits: UInt128 = 32
 
   private let increment: UUID7Increment
-  private var milliseconds: Int64
+  /// The last UUID's time; -1 before the first.
+  private(set) var milliseconds: Int64
   /// The counter's 42 bits, or the tail's 74.
   private var tail: UInt128
 
@@ -66,7 +68,7 @@ struct UUID7StateMachine: Sendable {
     at now: Int64, seed: UInt128, step: UInt128, further: UInt128
   ) throws(IDError) -> (milliseconds: Int64, tail: UInt128) {
     let width: UInt128 = self.increment == .counter ? 42 : 74
-    var time = Swift.max(now, self.milliseconds)
+    var time = ClockReturn.isDue(from: self.milliseconds, to: now) ? now : Swift.max(now, self.milliseconds)
     var tail = seed & (1 << (width - 1) - 1)
     if time == self.milliseconds {
       let grown = self.tail + step

@@ -3,8 +3,9 @@ internal import Synchronization
 /// Makes UUIDs of versions 1, 4, 6 and 7. Versions 3 and 5 need no generator: see ``UUIDValue/version5(namespace:name:)``.
 ///
 /// Safe to use from any thread. Version 7 is strictly increasing for all callers of one generator, also while the clock stands
-/// or steps back; 1, 4 and 6 are not. None of them knows another process: they are distinct by their random bits, 122 in
-/// version 4, at least 73 a millisecond in version 7, 61 a generator in versions 1 and 6. Nothing is stored.
+/// or steps back by up to 10 s; where it steps back further, those that follow are below those before. 1, 4 and 6 are not
+/// increasing. None of them knows another process: they are distinct by their random bits, 122 in version 4, at least 73 a
+/// millisecond in version 7, 61 a second in versions 1 and 6. Nothing is stored.
 ///
 /// Source: RFC 9562.
 public final class UUIDGenerator: Sendable {
@@ -14,6 +15,7 @@ public final class UUIDGenerator: Sendable {
   /// The state of ``UUID7StateMachine``.
   private let ordered: SharedBits
   private let timed = Mutex(UUIDTimeStateMachine())
+  private let onClockReturn: @Sendable (Duration) -> Void
 
   /// Creates a generator.
   ///
@@ -21,10 +23,16 @@ public final class UUIDGenerator: Sendable {
   ///   - increment: how version 7 goes on within a millisecond.
   ///   - clock: whose wall clock is read for versions 1, 6 and 7.
   ///   - random: where random bits come from; may be shared.
-  public init(increment: UUID7Increment, clock: any TimeSource, random: RandomPool) {
+  ///   - onClockReturn: is told where version 7 follows the clock back, and by how much, more than 10 s. It is called by the
+  ///     thread that makes the UUID, and should be quick.
+  public init(
+    increment: UUID7Increment, clock: any TimeSource, random: RandomPool,
+    onClockReturn: @escaping @Sendable (_ by: Duration) -> Void = { _ in }
+  ) {
     self.clock = clock
     self.random = random
     self.increment = increment
+    self.onClockReturn = onClockReturn
     self.ordered = SharedBits(UUID7StateMachine(increment: increment).bits)
   }
 
@@ -49,21 +57,24 @@ public final class UUIDGenerator: Sendable {
     return try .version6(time: parts.time, clockSequence: parts.clockSequence, node: parts.node)
   }
 
-  /// A UUID of version 7, larger than all that this generator made before.
+  /// A UUID of version 7, larger than all that this generator made before, unless the clock was set back by more than 10 s.
   ///
   /// - Throws: ``IDError/Code/exhausted`` past the year 10889, ``IDError/Code/notReady`` where there are no random bits.
   public func version7() throws(IDError) -> UUIDValue {
     let random = try self.random.next()
     let now = self.clock.wallMilliseconds()
-    return try self.ordered.update { bits throws(IDError) in
+    let made = try self.ordered.update { bits throws(IDError) in
       var machine = UUID7StateMachine(increment: self.increment, bits: bits)
-      let value = try machine.next(at: now, random: random)
-      return (machine.bits, value)
+      let time = ClockReturn.settled(from: machine.milliseconds, to: now, self.clock)
+      let value = try machine.next(at: time.now, random: random)
+      return (machine.bits, (value: value, back: time.back))
     }
+    if made.back > 0 { self.onClockReturn(.milliseconds(made.back)) }
+    return made.value
   }
 
-  /// UUIDs of version 7 in ascending order, larger than all that this generator made before. None of another call lies
-  /// between them.
+  /// UUIDs of version 7 in ascending order, larger than all that this generator made before, unless the clock was set back by
+  /// more than 10 s. None of another call lies between them.
   ///
   /// Cost: what they share is taken in one step, whatever their number; other calls wait for none of the rest.
   ///
@@ -79,11 +90,14 @@ public final class UUIDGenerator: Sendable {
     var further: UInt128 = 0
     for index in 1..<count { further += rule.step(fresh(index)) }
     let now = self.clock.wallMilliseconds()
-    var place = try self.ordered.update { bits throws(IDError) in
+    let taken = try self.ordered.update { bits throws(IDError) in
       var machine = UUID7StateMachine(increment: self.increment, bits: bits)
-      let start = try machine.take(at: now, seed: seed, step: rule.step(fresh(0)), further: further)
-      return (machine.bits, start)
+      let time = ClockReturn.settled(from: machine.milliseconds, to: now, self.clock)
+      let start = try machine.take(at: time.now, seed: seed, step: rule.step(fresh(0)), further: further)
+      return (machine.bits, (start: start, back: time.back))
     }
+    if taken.back > 0 { self.onClockReturn(.milliseconds(taken.back)) }
+    var place = taken.start
     var values: [UUIDValue] = []
     values.reserveCapacity(count)
     for index in 0..<count {
@@ -94,8 +108,13 @@ public final class UUIDGenerator: Sendable {
   }
 
   private func timedParts() throws(IDError) -> (time: Int64, clockSequence: UInt16, node: UInt64) {
-    let random = try self.random.next()
-    let now = self.clock.wallMilliseconds()
-    return try self.timed.withLock { state throws(IDError) in try state.next(at: now, random: random) }
+    var fresh: UInt128?
+    while true {
+      let now = self.clock.wallMilliseconds()
+      let parts = try self.timed.withLock { state throws(IDError) in try state.next(at: now, fresh: fresh) }
+      if let parts { return parts }
+      // A system call, which no lock is held for.
+      fresh = try self.random.fresh()
+    }
   }
 }

@@ -141,6 +141,10 @@ package enum MetricCatalogue {
   package static let clockSteps = MetricFamily(
     "mid_clock_steps_total", .counter, unit: .none, labels: ["direction"],
     "Steps of this machine's clock against its monotonic one, by direction (forward, backward).")
+  package static let clockReturns = MetricFamily(
+    "mid_clock_returns_total", .counter, unit: .none, labels: ["mode"],
+    "Times that ids of a mode that is in order (uuid7, ulid, objectid) followed a clock back that was set back by more than 10 s."
+  )
   package static let clockTrusted = MetricFamily(
     "mid_clock_trusted", .gauge, unit: .none,
     "0 where this machine's clock is off by more than clock.max_offset, which takes Snowflake's readiness, else 1.")
@@ -173,7 +177,7 @@ package enum MetricCatalogue {
     storeDuration, storeErrors, storeSemiSync, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,
     kernelSynchronized, kernelLeap, kernelEstimatedError, kernelMaximumError, ntpOffset, ntpQueries, ntpFalsetickers,
-    clockSteps, clockTrusted, clockStoreTrusted, clockStoreOffset,
+    clockSteps, clockReturns, clockTrusted, clockStoreTrusted, clockStoreOffset,
     processCPU, processMemory, processFiles, processStart, droppedSeries,
   ]
 }

@@ -15,6 +15,14 @@ package enum TextMode: String, Sendable, Hashable, CaseIterable {
   case objectid
   /// Crockford's base 32.
   case ulid
+
+  /// Whether ids of this kind are in the order of their making while the clock is well.
+  var isOrdered: Bool {
+    switch self {
+    case .uuid7, .objectid, .ulid: true
+    case .uuid1, .uuid4, .uuid6: false
+    }
+  }
 }
 
 /// Makes the ids that go out as texts. Safe to use from any thread; never waits.
@@ -28,12 +36,17 @@ package final class TextIDs: Sendable {
 
   /// Creates the generators, which read `clock` and share what they draw from `random`.
   ///
-  /// - Parameter increment: how UUIDs of version 7 go on within a millisecond.
-  package init(increment: UUID7Increment, clock: any TimeSource, random: any RandomSource) {
+  /// - Parameters:
+  ///   - increment: how UUIDs of version 7 go on within a millisecond.
+  ///   - onClockReturn: is told where ids of a mode that promises an order follow the clock back, and by how much.
+  package init(
+    increment: UUID7Increment, clock: any TimeSource, random: any RandomSource,
+    onClockReturn: @escaping @Sendable (_ mode: TextMode, _ by: Duration) -> Void = { _, _ in }
+  ) {
     let pool = RandomPool(random)
-    self.uuids = UUIDGenerator(increment: increment, clock: clock, random: pool)
-    self.ulids = ULIDGenerator(clock: clock, random: pool)
-    self.objectIDs = ObjectIDGenerator(clock: clock, random: pool)
+    self.uuids = UUIDGenerator(increment: increment, clock: clock, random: pool) { onClockReturn(.uuid7, $0) }
+    self.ulids = ULIDGenerator(clock: clock, random: pool) { onClockReturn(.ulid, $0) }
+    self.objectIDs = ObjectIDGenerator(clock: clock, random: pool) { onClockReturn(.objectid, $0) }
   }
 
   /// The next id of a kind, in its canonical text.
@@ -49,6 +62,7 @@ package final class TextIDs: Sendable {
     case .ulid: try self.ulids.next().description
     }
   }
+
   /// Ids of a kind, as many as `count` says, 1 to ``maximumBatch``, in their canonical texts.
   ///
   /// - Throws: What the generators of ``MidCore`` throw; nothing of the batch is used then.

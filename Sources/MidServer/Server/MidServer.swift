@@ -223,7 +223,13 @@ package struct MidServer {
     IDMethods(
       snowflake: keeper.snowflake, segments: segments.directory, tickets: tickets.directory,
       texts: TextIDs(
-        increment: self.configuration.uuid7Increment, clock: self.clock, random: SystemRandom()),
+        increment: self.configuration.uuid7Increment, clock: self.clock, random: SystemRandom(),
+        onClockReturn: { [logger] mode, step in
+          metrics.clockReturned(mode)
+          logger.warning(
+            "ids follow the clock back",
+            metadata: ["mode": "\(mode)", "by_ms": "\(step.wholeMilliseconds)"])
+        }),
       forms: forms, clock: self.clock,
       limits: IDMethods.Limits(
         maximumWait: self.configuration.segment.maxWait, maximumBatch: Int64(self.configuration.batchMax),

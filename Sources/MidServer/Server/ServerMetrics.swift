@@ -38,6 +38,9 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
     self.namedIDs = NameMode.allCases.reduce(into: [:]) {
       $0[$1] = registry.counter(MetricCatalogue.idGenerate, $1.rawValue)
     }
+    for mode in TextMode.allCases where mode.isOrdered {
+      registry.counter(MetricCatalogue.clockReturns, mode.rawValue).add(0)
+    }
     self.queries = registry.histogram(MetricCatalogue.queryDuration)
   }
 
@@ -73,6 +76,11 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
   package func issued(ticket count: Int64) { self.ticketIDs.add(count) }
   package func issued(_ mode: TextMode, count: Int64) { self.textIDs[mode]?.add(count) }
   package func issued(_ mode: NameMode, count: Int64) { self.namedIDs[mode]?.add(count) }
+
+  /// Notes that ids of a mode followed the clock back.
+  package func clockReturned(_ mode: TextMode) {
+    self.registry.counter(MetricCatalogue.clockReturns, mode.rawValue).add(1)
+  }
 
   /// Notes a load of a segment.
   package func loaded(tag: Tag, duration: Duration, error: IDError?) {

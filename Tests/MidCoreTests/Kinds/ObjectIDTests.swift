@@ -34,22 +34,28 @@ struct ObjectIDTests {
     }
   }
 
-  @Test("is larger than the one before when the counter wraps and when the clock steps back")
+  @Test("is larger than the one before when the counter ends and when the clock steps back")
   func rules() throws {
     var machine = ObjectIDStateMachine()
-    let first = try machine.next(at: 5_999, random: UInt128(0xFF_FFFE) << 64 | 0x12_3456_789A)
+    #expect(try machine.next(at: 5_999, fresh: nil) == nil)
+    let first = try machine.next(at: 5_999, fresh: UInt128(0xFF_FFFE) << 64 | 0x12_3456_789A)
     #expect(first == ObjectID(seconds: 5, process: 0x12_3456_789A, counter: 0xFF_FFFE))
-    #expect(try machine.next(at: 5_000, random: 0).description == "00000005123456789affffff")
-    #expect(try machine.next(at: 5_000, random: 0).description == "00000006123456789a000000")
-    #expect(try machine.next(at: 1_000, random: 0).description == "00000006123456789a000001")
-    #expect(try machine.next(at: 7_000, random: 0).description == "00000007123456789a000002")
+    #expect(try machine.next(at: 5_000, fresh: 7)?.description == "00000005123456789affffff")
+    // The second has no more: the next one is taken, which has a process and a counter of its own.
+    #expect(try machine.next(at: 5_000, fresh: nil) == nil)
+    #expect(try machine.next(at: 5_000, fresh: 7 << 64 | 8)?.description == "000000060000000008000007")
+    #expect(try machine.next(at: 1_000, fresh: nil)?.description == "000000060000000008000008")
+    #expect(try machine.next(at: 6_999, fresh: nil)?.description == "000000060000000008000009")
+    // Each second has.
+    #expect(try machine.next(at: 7_000, fresh: nil) == nil)
+    #expect(try machine.next(at: 7_000, fresh: 9)?.description == "000000070000000009000000")
     for now in [-1, (1 << 32) * 1000] as [Int64] {
-      let error = #expect(throws: IDError.self) { try machine.next(at: now, random: 0) }
+      let error = #expect(throws: IDError.self) { try machine.next(at: now, fresh: 0) }
       #expect(error?.code == .exhausted)
     }
     var last = ObjectIDStateMachine()
-    #expect(try last.next(at: (1 << 32) * 1000 - 1, random: UInt128(0xFF_FFFF) << 64).seconds == .max)
-    let error = #expect(throws: IDError.self) { try last.next(at: (1 << 32) * 1000 - 1, random: 0) }
+    #expect(try last.next(at: (1 << 32) * 1000 - 1, fresh: UInt128(0xFF_FFFF) << 64)?.seconds == .max)
+    let error = #expect(throws: IDError.self) { try last.next(at: (1 << 32) * 1000 - 1, fresh: 0) }
     #expect(error?.code == .exhausted)
   }
 
@@ -70,7 +76,7 @@ struct ObjectIDTests {
     let all = collected.all.joined().sorted()
     #expect(zip(all, all.dropFirst()).allSatisfy { $0 < $1 })
     #expect(Set(all.map(\.process)).count == 1)
-    // Only the first one needs random bits; threads that begin together may each draw.
+    // Only the first one of a second needs random bits; threads that begin together may each draw.
     #expect((1...4).contains(source.draws))
     #expect(throws: IDError(.notReady, "none")) {
       try ObjectIDGenerator(clock: clock, random: RandomPool(BrokenRandom(words: nil))).next()

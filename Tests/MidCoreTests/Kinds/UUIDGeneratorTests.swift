@@ -9,7 +9,9 @@ import Testing
 struct UUIDGeneratorTests {
   private let moment: Int64 = 1_645_557_742_000
 
-  @Test("of version 7 increase while the clock runs, stands and steps back", arguments: UUID7Increment.allCases)
+  @Test(
+    "of version 7 increase while the clock runs, stands and steps back by up to 10 s",
+    arguments: UUID7Increment.allCases)
   func ordered(increment: UUID7Increment) throws {
     var random = SplitMix64(seed: SplitMix64.freshSeed(for: "version 7"))
     var machine = UUID7StateMachine(increment: increment)
@@ -17,8 +19,9 @@ struct UUIDGeneratorTests {
     var last = UUIDValue.zero
     var latest = Int64.min
     for _ in 0..<20_000 {
-      now += Int64([0, 0, 0, 1, 2, -1, -3000][random.below(7)])
+      now += Int64([0, 0, 0, 1, 2, -1, -3000, 2000][random.below(8)])
       latest = max(latest, now)
+      now = max(now, latest - 10_000)
       let value = try machine.next(at: now, random: UInt128(random.next()) << 64 | UInt128(random.next()))
       if value <= last { Issue.record("\(value) after \(last)") }
       #expect(value.version == 7)
@@ -55,28 +58,55 @@ struct UUIDGeneratorTests {
     // The clock reaches the millisecond that was borrowed: the counter goes on.
     #expect(try late.next(at: self.moment + 1, random: 0) == .version7(milliseconds: self.moment + 1, tail: 10 << 32))
     var last = UUID7StateMachine(increment: .counter, milliseconds: 1 << 48 - 1, tail: 1 << 42 - 1)
-    let error = #expect(throws: IDError.self) { try last.next(at: self.moment, random: 0) }
+    let error = #expect(throws: IDError.self) { try last.next(at: 1 << 48 - 1, random: 0) }
     #expect(error?.code == .exhausted)
   }
 
   @Test("of versions 1 and 6 count within a millisecond and change their node where the clock steps back far")
   func timed() throws {
     var machine = UUIDTimeStateMachine()
-    let first = try machine.next(at: self.moment, random: .max)
+    #expect(try machine.next(at: self.moment, fresh: nil) == nil)
+    let first = try #require(try machine.next(at: self.moment, fresh: .max))
     #expect(first.time == self.moment * 10_000)
     #expect(first.node == 0xFFFF_FFFF_FFFF && first.clockSequence == 0x3FFF)
-    #expect(try machine.next(at: self.moment, random: 0).time == first.time + 1)
-    // A little behind: it goes on counting.
-    let behind = try machine.next(at: self.moment - 900, random: 0)
+    #expect(try machine.next(at: self.moment, fresh: nil)?.time == first.time + 1)
+    // A little behind: it goes on counting, and leaves bits alone that it has no need of.
+    let behind = try #require(try machine.next(at: self.moment - 900, fresh: 0))
     #expect(behind.time == first.time + 2 && behind.node == first.node)
     // Further behind: another node, at the clock's own time.
-    let stepped = try machine.next(at: self.moment - 1001, random: 0)
+    #expect(try machine.next(at: self.moment - 1001, fresh: nil) == nil)
+    let stepped = try #require(try machine.next(at: self.moment - 1001, fresh: 0))
     #expect(stepped.time == (self.moment - 1001) * 10_000)
     #expect(stepped.node == 1 << 40 && stepped.clockSequence == 0)
     for now in [.max, .min, 103_072_857_660_685, -12_219_292_800_001] as [Int64] {
-      let error = #expect(throws: IDError.self) { try machine.next(at: now, random: 0) }
+      let error = #expect(throws: IDError.self) { try machine.next(at: now, fresh: 0) }
       #expect(error?.code == .exhausted)
     }
+  }
+
+  @Test("of versions 1 and 6 change their node and clock sequence after a second of their time")
+  func nodesAge() throws {
+    var machine = UUIDTimeStateMachine()
+    let first = try #require(try machine.next(at: self.moment, fresh: 1 << 64 | 1))
+    let late = try #require(try machine.next(at: self.moment + 999, fresh: nil))
+    #expect(late.node == first.node && late.clockSequence == 1)
+    #expect(try machine.next(at: self.moment + 1000, fresh: nil) == nil)
+    let next = try #require(try machine.next(at: self.moment + 1000, fresh: 2 << 64 | 2))
+    #expect(next.time == (self.moment + 1000) * 10_000)
+    #expect(next.node == 1 << 40 | 2 && next.clockSequence == 2)
+    // Counted ahead of a clock that stands, the time goes on under the next node as well.
+    var last = next.time
+    for _ in 0..<UUIDTimeStateMachine.lifetime - 1 {
+      guard let parts = try machine.next(at: self.moment + 1000, fresh: nil), parts.node == next.node else {
+        Issue.record("another node after \(last)")
+        return
+      }
+      last = parts.time
+    }
+    #expect(last == next.time + UUIDTimeStateMachine.lifetime - 1)
+    #expect(try machine.next(at: self.moment + 1000, fresh: nil) == nil)
+    let ahead = try #require(try machine.next(at: self.moment + 1001, fresh: 3))
+    #expect(ahead.time == last + 1 && ahead.node == 1 << 40 | 3)
   }
 
   @Test("have the version asked for, a node that is no network card's, and are distinct")
@@ -93,8 +123,8 @@ struct UUIDGeneratorTests {
       seen.formUnion([one, four, six, seven])
     }
     #expect(seen.count == 4000)
-    // 64 words are 32 draws of 128 bits: 4000 of them take 125 blocks.
-    #expect(source.draws == 125)
+    // 64 words are 32 draws of 128 bits: 2000 of them take 63 blocks. And one draw for versions 1 and 6, for all of a second.
+    #expect(source.draws == 64)
   }
 
   @Test("of version 7 in a batch increase, between all before and all after", arguments: UUID7Increment.allCases)
@@ -139,7 +169,7 @@ struct UUIDGeneratorTests {
     #expect(try first.take(at: 0, seed: .max, step: 1, further: 1 << 40) == (0, 1 << 73 - 1))
     var end = UUID7StateMachine(increment: .random, milliseconds: 1 << 48 - 1, tail: 1 << 74 - 1)
     let before = end.bits
-    let error = #expect(throws: IDError.self) { try end.take(at: 0, seed: 0, step: 1, further: 0) }
+    let error = #expect(throws: IDError.self) { try end.take(at: 1 << 48 - 1, seed: 0, step: 1, further: 0) }
     #expect(error?.code == .exhausted && end.bits == before)
   }
 

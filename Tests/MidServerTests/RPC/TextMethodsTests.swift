@@ -1,6 +1,7 @@
 import MidCore
 import MidTestKit
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import MidRPC
@@ -97,6 +98,27 @@ struct TextMethodsTests {
       let neighbours = zip(counters, counters.dropFirst()).count { $1 == $0 &+ 1 }
       // A random step carries into these bits in one of two.
       #expect(increment == .counter ? neighbours == 99 : neighbours < 80, "\(increment) \(neighbours)")
+    }
+  }
+
+  @Test func `modes that are in order tell of following the clock back, the others do not`() throws {
+    let clock = ManualClock(wallMilliseconds: IDServer.start)
+    let registry = PrometheusRegistry()
+    let metrics = ServerMetrics(registry: registry, methods: [])
+    let steps = Mutex<[String]>([])
+    let ids = TextIDs(increment: .counter, clock: clock, random: SeededRandom(seed: 1)) { mode, step in
+      metrics.clockReturned(mode)
+      steps.withLock { $0.append("\(mode) \(step)") }
+    }
+    for step in [0, -9_000, -12_000, 5_000] as [Int64] {
+      clock.stepWall(by: step)
+      for mode in TextMode.allCases { _ = try ids.next(mode, count: 2) }
+    }
+    // 9 s behind they stay, 21 s behind they follow, all of them once; the first ones were of a whole second.
+    #expect(steps.withLock { $0 } == ["uuid7 21.0 seconds", "objectid 21.0 seconds", "ulid 21.0 seconds"])
+    for mode in TextMode.allCases {
+      let line = "mid_clock_returns_total{mode=\"\(mode)\"} 1\n"
+      #expect(registry.scrape().contains(line) == mode.isOrdered, "\(mode)")
     }
   }
 
