@@ -44,6 +44,12 @@ struct DecodeCommandTests {
     #expect(lines.contains { $0.hasPrefix("  or snowflake: digits decimal, layout original, time 2029-") })
   }
 
+  @Test func `a padded text of a small id is shown in all the digits that it may be of`() async throws {
+    let lines = try await self.decode("00000000042", "--kind", "number").text.split(separator: "\n")
+    #expect(lines.contains("canonical: 42") && lines.contains("  or number: canonical 250, digits base62"))
+    #expect(lines.contains("Not certain: the digits may be of decimal or base62."))
+  }
+
   @Test func `JSON has the same, large numbers as strings`() async throws {
     let text = try await self.decode("1169786042799259000", "--json").text
     let object = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])

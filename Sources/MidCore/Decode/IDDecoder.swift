@@ -5,7 +5,7 @@
 /// | text | read as |
 /// | --- | --- |
 /// | 1 to 19 decimal digits | Snowflake, by the layout given or by each preset; or a plain number |
-/// | `0x` and hexadecimal digits, 16 of them, 13 of base 36 or Crockford's base 32, 11 of base 62 | the same |
+/// | `0x` and hexadecimal digits, 16 of them, 13 of base 36 or Crockford's base 32, 11 of base 62 | the same; where they are all decimal digits too, decimal first |
 /// | 36 characters with hyphens, 32 hexadecimal digits, braces, `urn:uuid:` | UUID |
 /// | 26 characters of Crockford's base 32 | ULID |
 /// | 24 hexadecimal digits | ObjectId |
@@ -65,9 +65,7 @@ public struct IDDecoder: Sendable {
 
   private func numbers(_ bytes: [UInt8]) throws(IDError) -> [IDReading] {
     let isDecimal = bytes.allSatisfy { (0x30...0x39).contains($0) }
-    if isDecimal {
-      return try self.readings(ofNumber: try Self.number(bytes, after: 0, .decimal), .decimal)
-    }
+    if isDecimal { return try self.numbersOfDecimalDigits(bytes) }
     if bytes.count > 2, bytes[0] == UInt8(ascii: "0"), ASCII.lowercased(bytes[1]) == UInt8(ascii: "x") {
       return try self.readings(ofNumber: try Self.number(bytes.dropFirst(2), after: 2, .hex), .hex)
     }
@@ -75,6 +73,29 @@ public struct IDDecoder: Sendable {
     {
       throw IDError(.invalidArgument, "an id is never negative")
     }
+    let (found, reason) = self.readings(ofPadded: bytes)
+    if !found.isEmpty { return Self.likelyFirst(found) }
+    throw reason
+      ?? IDError(
+        .invalidArgument,
+        """
+        \(bytes.count) characters that are not all decimal digits are no id that is known: numbers have 11 (base 62), 13 \
+        (base 36, Crockford's base 32) or 16 (hex), ObjectIds 24, ULIDs 26, UUIDs 32 or 36
+        """)
+  }
+
+  /// The readings of a text that is all decimal digits: decimal ones first, as most texts are, then those of the bases whose
+  /// padded texts have that length, where they make another number of it.
+  private func numbersOfDecimalDigits(_ bytes: [UInt8]) throws(IDError) -> [IDReading] {
+    let decimal = try self.readings(ofNumber: try Self.number(bytes, after: 0, .decimal), .decimal)
+    let others = Self.likelyFirst(self.readings(ofPadded: bytes).found)
+      .filter { $0.canonical != decimal.first?.canonical }
+    let all = decimal + others
+    return all.filter { $0.note == nil } + all.filter { $0.note != nil }
+  }
+
+  /// The readings of a text by the bases whose padded texts are that long, and why one of them has none.
+  private func readings(ofPadded bytes: [UInt8]) -> (found: [IDReading], reason: IDError?) {
     var found: [IDReading] = []
     var reason: IDError?
     for base in [TextBase.hex, .base36, .crockford, .base62] where bytes.count == base.width(bits: 63) {
@@ -84,18 +105,13 @@ public struct IDDecoder: Sendable {
         if reason == nil { reason = error }
       }
     }
-    guard found.isEmpty else {
-      // Of several bases the likely readings come first, then the plain numbers.
-      return found.filter { $0.kind == .snowflake && $0.note == nil } + found.filter { $0.kind == .number }
-        + found.filter { $0.kind == .snowflake && $0.note != nil }
-    }
-    throw reason
-      ?? IDError(
-        .invalidArgument,
-        """
-        \(bytes.count) characters that are not all decimal digits are no id that is known: numbers have 11 (base 62), 13 \
-        (base 36, Crockford's base 32) or 16 (hex), ObjectIds 24, ULIDs 26, UUIDs 32 or 36
-        """)
+    return (found, reason)
+  }
+
+  /// Of several bases the likely readings come first, then the plain numbers.
+  private static func likelyFirst(_ found: [IDReading]) -> [IDReading] {
+    found.filter { $0.kind == .snowflake && $0.note == nil } + found.filter { $0.kind == .number }
+      + found.filter { $0.kind == .snowflake && $0.note != nil }
   }
 
   private static func number(

@@ -35,7 +35,9 @@ package struct DecodeReport {
     }
     if let ambiguity = self.decoded.ambiguity { lines += ["", "Not certain: \(ambiguity)."] }
     for reading in self.decoded.readings.dropFirst() {
-      let parts = Self.members(of: reading).dropFirst().filter { $0.name != "canonical" }
+      // By other digits it is another number.
+      let parts = Self.members(of: reading).dropFirst()
+        .filter { $0.name != "canonical" || reading.canonical != first.canonical }
       lines.append("  or \(reading.kind): " + parts.map { "\($0.name) \($0.value)" }.joined(separator: ", "))
     }
     return lines

@@ -73,6 +73,49 @@ struct IDDecoderTests {
     #expect(twice.ambiguity?.hasSuffix("the digits may be of crockford or base36") == true)
   }
 
+  @Test(
+    "of decimal digits, as long as the padded texts of other bases, reads it by those too",
+    arguments: [
+      ("00000000042", ["decimal": 42, "base62": 250]),
+      ("0000000000042", ["decimal": 42, "base36": 146, "crockford": 130]),
+      ("0000000000000042", ["decimal": 42, "hex": 66]),
+      // The same number in all of them, and other lengths: nothing to doubt.
+      ("00000000007", ["decimal": 7]), ("000000000042", ["decimal": 42]), ("0000000042", ["decimal": 42]),
+    ] as [(String, [String: Int64])])
+  func decimalOrPadded(text: String, numbers: [String: Int64]) throws {
+    let decoded = try self.decode(text)
+    var found: [String: Int64] = [:]
+    for reading in decoded.readings where reading.kind == .number {
+      found[try #require(reading.base?.rawValue)] = Int64(reading.canonical)
+    }
+    #expect(found == numbers)
+    #expect(decoded.readings.first?.kind == .number && decoded.readings.first?.base == .decimal)
+    let bases = ["decimal", "hex", "base36", "crockford", "base62"].filter { numbers[$0] != nil }
+    #expect(
+      decoded.ambiguity == (bases.count == 1 ? nil : "the digits may be of \(bases.joined(separator: " or "))"))
+    #expect(try self.decode(text, kind: .number).readings.count == numbers.count)
+    // Past 63 bits in base 36 and Crockford's base 32.
+    #expect(try self.decode("9999999999999").readings.allSatisfy { $0.base == .decimal })
+  }
+
+  @Test("of decimal digits of another base gives back what the text was made of")
+  func paddedRoundTrips() throws {
+    for base in [TextBase.hex, .base36, .base62, .crockford] {
+      let form = try TextForm(base, padding: .full)
+      var tried = 0
+      for number in 1...20_000 as ClosedRange<UInt128> {
+        let text = try form.text(of: number, at: 0)
+        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { continue }
+        tried += 1
+        let readings = try self.decode(text).readings
+        if !readings.contains(where: { $0.kind == .number && $0.canonical == "\(number)" }) {
+          Issue.record("\(base) \(text)")
+        }
+      }
+      #expect(tried > 100, "\(base)")
+    }
+  }
+
   @Test("of a UUID says version, time, node and what they are worth")
   func uuids() throws {
     let one = try #require(try self.decode("c232ab00-9414-11ec-b3c8-9f6bdeced846").readings.first)
