@@ -15,6 +15,7 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .library(name: "MidCore", targets: ["MidCore"]),
+    .library(name: "MidOpaque", targets: ["MidOpaque"]),
     .executable(name: "mid", targets: ["mid"]),
   ],
   dependencies: [

@@ -23,6 +23,7 @@ let package = Package(
       name: "MidCoreBenchmarks",
       dependencies: [
         .product(name: "MidCore", package: "mid"),
+        .product(name: "MidOpaque", package: "mid"),
         .product(name: "Benchmark", package: "benchmark"),
       ],
       path: "Benchmarks/MidCoreBenchmarks",

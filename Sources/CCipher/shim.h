@@ -27,6 +27,14 @@ static inline int32_t mid_aes_encrypt(void *context, const uint8_t *block, uint8
   return EVP_EncryptUpdate((EVP_CIPHER_CTX *)context, result, &length, block, 16) == 1 && length == 16;
 }
 
+// Which of the process's threads this is, in the order in which they first asked, from 0. Wraps after 2^32.
+static inline uint32_t mid_thread_number(void) {
+  static _Atomic uint32_t next = 1;
+  static _Thread_local uint32_t number;
+  if (number == 0) number = next++;
+  return number - 1;
+}
+
 // Frees what mid_aes_new made; the key is wiped.
 static inline void mid_aes_free(void *context) { EVP_CIPHER_CTX_free((EVP_CIPHER_CTX *)context); }
 

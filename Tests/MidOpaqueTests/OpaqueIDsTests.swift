@@ -2,6 +2,7 @@ import Foundation
 import MidCore
 import MidOpaque
 import MidTestKit
+import Synchronization
 import Testing
 
 @Suite("Opaque ids")
@@ -56,6 +57,35 @@ struct OpaqueIDsTests {
   private static func chiSquared(_ counts: [Int]) -> Double {
     let expected = Double(counts.reduce(0, +)) / Double(counts.count)
     return counts.reduce(0) { $0 + (Double($1) - expected) * (Double($1) - expected) / expected }
+  }
+
+  @Test(
+    "are the same from many threads as from one, whether each has a context of its own or they wait",
+    arguments: [1, 4, 16])
+  func threads(contextCount: Int) throws {
+    let alone = try self.ids()
+    let perThread = 2_000
+    let expected = try (1...Int64(perThread)).map { try alone.seal($0) }
+    let shared = try OpaqueIDs(
+      tag: Tag("orders"), bits: 63, slotBits: 0,
+      keys: [0: AES(key: [UInt8](repeating: 1, count: 32), contextCount: contextCount)], currentSlot: 0)
+    let lists = Mutex<[[Int64]]>([])
+    let group = DispatchGroup()
+    for _ in 0..<24 {
+      group.enter()
+      Thread.detachNewThread {
+        do {
+          let numbers = try (1...Int64(perThread)).map { try shared.seal($0) }
+          lists.withLock { $0.append(numbers) }
+        } catch {
+          Issue.record(error)
+        }
+        group.leave()
+      }
+    }
+    group.wait()
+    let all = lists.withLock { $0 }
+    #expect(all.count == 24 && all.allSatisfy { $0 == expected })
   }
 
   @Test("of tags, widths and keys that differ have nothing to do with each other")

@@ -2,6 +2,7 @@ import Benchmark
 import Dispatch
 import Foundation
 import MidCore
+import MidOpaque
 import Synchronization
 
 /// Answers every load at once, on the caller's thread: what is measured is the generator.
@@ -61,6 +62,15 @@ func onEightThreads(_ iterations: Range<Int>, _ body: @escaping @Sendable () -> 
 
 func uuids(_ increment: UUID7Increment = .counter) -> UUIDGenerator {
   UUIDGenerator(increment: increment, clock: SystemClock(), random: RandomPool(SystemRandom()))
+}
+
+func ulids() -> ULIDGenerator { ULIDGenerator(clock: SystemClock(), random: RandomPool(SystemRandom())) }
+
+func objectIDs() -> ObjectIDGenerator { ObjectIDGenerator(clock: SystemClock(), random: RandomPool(SystemRandom())) }
+
+func opaqueIDs() throws(IDError) -> OpaqueIDs<AES> {
+  try OpaqueIDs(
+    tag: .default, bits: 63, slotBits: 0, keys: [0: AES(key: [UInt8](repeating: 7, count: 32))], currentSlot: 0)
 }
 
 /// What a closure that can't throw makes of a call that does not.
@@ -148,6 +158,40 @@ let benchmarks: @Sendable () -> Void = {
     benchmark.startMeasurement()
     for _ in benchmark.scaledIterations {
       blackHole(made { () throws(IDError) in try generator.version7() }.description)
+    }
+  }
+
+  Benchmark("UUID version1()", configuration: .init(scalingFactor: .kilo)) { benchmark in
+    let generator = uuids()
+    benchmark.startMeasurement()
+    for _ in benchmark.scaledIterations { blackHole(made { () throws(IDError) in try generator.version1() }) }
+  }
+
+  Benchmark("ULID next()", configuration: .init(scalingFactor: .kilo)) { benchmark in
+    let generator = ulids()
+    benchmark.startMeasurement()
+    for _ in benchmark.scaledIterations { blackHole(made { () throws(IDError) in try generator.next() }) }
+  }
+
+  Benchmark("ObjectId next()", configuration: .init(scalingFactor: .kilo)) { benchmark in
+    let generator = objectIDs()
+    benchmark.startMeasurement()
+    for _ in benchmark.scaledIterations { blackHole(made { () throws(IDError) in try generator.next() }) }
+  }
+
+  Benchmark("Opaque seal()", configuration: .init(scalingFactor: .kilo)) { benchmark in
+    let ids = try opaqueIDs()
+    benchmark.startMeasurement()
+    for id in benchmark.scaledIterations { blackHole(made { () throws(IDError) in try ids.seal(Int64(id) + 1) }) }
+  }
+
+  Benchmark("Opaque seal(), 8 threads, all together so many", configuration: .init(scalingFactor: .mega)) { benchmark in
+    let ids = try opaqueIDs()
+    let next = Counter()
+    benchmark.startMeasurement()
+    onEightThreads(benchmark.scaledIterations) {
+      let id = next.value.wrappingAdd(1, ordering: .relaxed).oldValue
+      blackHole(made { () throws(IDError) in try ids.seal(id) })
     }
   }
 }
