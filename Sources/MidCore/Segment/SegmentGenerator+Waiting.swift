@@ -76,7 +76,7 @@ extension SegmentGenerator {
   }
 
   /// Measures how fast ids are used, and asks for more where what is cached would not last through an outage of
-  /// ``SegmentSettings/outage``. Call it every 10 s or so, at most ``SegmentSizing/slack`` apart.
+  /// ``SegmentSettings/outage``. Call it every 10 s or so, at most 30 s apart.
   public func sample() {
     let now = self.clock.monotonicNanoseconds()
     self.perform(
@@ -120,8 +120,10 @@ extension SegmentGenerator {
 
   /// Why ``loaded(_:)`` would refuse `range`, or nil where it would take it, or where this generator has stopped.
   ///
-  /// - Parameter inAnyLayout: Whether ids that lie further apart than ``stride``, or closer, are no reason: another generator is
-  ///   to have them.
+  /// - Parameters:
+  ///   - range: What a store has allocated.
+  ///   - inAnyLayout: Whether ids that lie further apart than ``stride``, or closer, are no reason: another generator is to have
+  ///     them.
   public func refusal(of range: IDRange, inAnyLayout: Bool = false) -> IDError? {
     self.machine.withLock { $0.refusal(of: range, inAnyLayout: inAnyLayout) }
   }

@@ -17,7 +17,7 @@ public import Synchronization
 ///   the id is right. So nothing between two ranges is ever given out.
 /// - Draining is a swap of `next` to `limit`: what it skips belongs to the drainer alone.
 ///
-/// Everything else, the standby range, waiters, loads, retries, is ``SegmentStateMachine`` under a `Mutex`; completions
+/// Everything else, the standby range, waiters, loads, retries, is `SegmentStateMachine` under a `Mutex`; completions
 /// and `onLoadNeeded` are called after it was left.
 ///
 /// It does not fetch ranges itself: `onLoadNeeded` says when, and ``loaded(_:)`` or ``loadFailed(_:random:)`` has to

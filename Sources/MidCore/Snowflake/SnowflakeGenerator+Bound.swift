@@ -12,8 +12,11 @@ extension SnowflakeGenerator {
   ///
   /// Call it with a floor of the bound that the store held *before* the worker id was taken, and a bound that is stored.
   ///
-  /// - Parameter leaseEnd: When the lease ends, in nanoseconds of the monotonic clock. `UInt64.max`, the default, for a
-  ///   worker id that nobody else can get.
+  /// - Parameters:
+  ///   - floor: The first millisecond that may be issued in.
+  ///   - bound: The first millisecond that must not be.
+  ///   - leaseEnd: When the lease ends, in nanoseconds of the monotonic clock. `UInt64.max`, the default, for a worker id that
+  ///     nobody else can get.
   /// - Returns: `false` after ``close()``, when nothing is granted any more.
   @discardableResult
   public func grant(
@@ -54,7 +57,9 @@ extension SnowflakeGenerator {
   /// Moves the bound upwards to `bound` (milliseconds since the Unix epoch), which is stored already. Lower ones change
   /// nothing.
   ///
-  /// - Parameter leaseEnd: The new end of the lease in nanoseconds of the monotonic clock, or nil to leave it.
+  /// - Parameters:
+  ///   - bound: The first millisecond that must not be issued in.
+  ///   - leaseEnd: The new end of the lease in nanoseconds of the monotonic clock, or nil to leave it.
   /// - Returns: `false` where nothing is granted now: before the first grant, after ``revoke(_:)`` or ``close()``.
   @discardableResult
   public func extendBound(toWallMilliseconds bound: Int64, leaseEnd: UInt64? = nil) -> Bool {

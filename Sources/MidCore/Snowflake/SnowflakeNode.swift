@@ -25,8 +25,11 @@ public final class SnowflakeNode: Sendable {
   ///
   /// - Parameters:
   ///   - layout: How ids are put together.
-  ///   - clock, maxAhead, sequenceJitter, salt: As for
+  ///   - clock: Whose time the ids have. This and the others are as for
   ///     ``SnowflakeGenerator/init(layout:worker:clock:maxAhead:sequenceJitter:salt:)``.
+  ///   - maxAhead: How far ids may run ahead of the clock.
+  ///   - sequenceJitter: Below what a new tick's sequence starts.
+  ///   - salt: Mixed into where it starts.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason.
   public init(
     layout: SnowflakeLayout, clock: any TimeSource, maxAhead: Duration, sequenceJitter: Int, salt: UInt64

@@ -49,6 +49,7 @@ public protocol StripeStore: SegmentStore {
   /// none. Loads meanwhile do not count: they move the row on and change nothing of what it says.
   ///
   /// - Parameters:
+  ///   - tag: Whose row.
   ///   - seen: What the row has said, or nil where there was none.
   ///   - token: The run's own, one of ``StripeRow/tokens``.
   ///   - step: The step of a row that is created, in ids, 1 or more. A row that is there keeps its own.
@@ -58,6 +59,9 @@ public protocol StripeStore: SegmentStore {
 
   /// Settles a row that is closed with `token`: from then on no other run can close it that has seen it before.
   ///
+  /// - Parameters:
+  ///   - tag: Whose row.
+  ///   - token: The run's own.
   /// - Returns: `false` where the row is not closed with it, or is not there. Nothing was changed then.
   /// - Throws: ``IDError/Code/invalidArgument`` for a token out of range.
   func settleStripe(of tag: Tag, token: Int64) async throws(IDError) -> Bool
@@ -65,6 +69,8 @@ public protocol StripeStore: SegmentStore {
   /// Opens a row that is closed or settled with `token`. Its next id lies above `lastID`, and above where the row stands.
   ///
   /// - Parameters:
+  ///   - tag: Whose row.
+  ///   - token: The run's own.
   ///   - residue: Which numbers are its ids from now on.
   ///   - lastID: The largest number that can have been given out of any of the tag's rows.
   ///   - step: How many ids a load takes at least, 1 or more. One that is too large for the column becomes the largest
@@ -78,6 +84,8 @@ public protocol StripeStore: SegmentStore {
   /// Creates an open row.
   ///
   /// - Parameters:
+  ///   - tag: Whose row.
+  ///   - residue: Which numbers are its ids.
   ///   - step: In ids, 1 or more.
   ///   - first: No id is smaller than this, 1 or more: the first is the smallest of the residue from here on.
   /// - Throws: ``IDError/Code/tagExists`` where there is a row, open or closed, and ``IDError/Code/invalidArgument`` for a

@@ -220,7 +220,10 @@ extension TableDialect {
   /// The record of a row. A step below 1 counts as 1.
   ///
   /// - Parameters:
+  ///   - tag: Whose row.
+  ///   - maxID: As the table shows it.
   ///   - step: As the table shows it, in numbers.
+  ///   - residue: Which numbers are the row's ids.
   public func record(_ tag: Tag, maxID: Int64, step: Int64, _ residue: Residue = .all) -> TagRecord {
     TagRecord(tag: tag, maxID: maxID, step: max(1, step / residue.delta), rule: self.rule, residue: residue)
   }

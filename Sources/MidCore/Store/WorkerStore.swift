@@ -106,6 +106,7 @@ public protocol WorkerStore: Sendable {
   /// release fails with ``IDError/Code/leaseLost``, and until then it goes on issuing below the bound.
   ///
   /// - Parameters:
+  ///   - worker: Whose row.
   ///   - term: The term that the row must have, so that nobody is freed who came after the operator looked.
   ///   - force: Whether a lease that has not ended is freed too.
   /// - Returns: The row as it stands now and as it stood before, which is never nil.
@@ -124,10 +125,10 @@ public protocol IDStore: SegmentStore, WorkerStore, OpenableStore {
   /// Whether several machines can share it.
   var isShared: Bool { get }
 
-  /// Connects and checks like ``prepare()``, and creates and changes nothing: for a look from outside, before or beside
+  /// Connects and checks like ``OpenableStore/prepare()``, and creates and changes nothing: for a look from outside, before or beside
   /// the servers. Once it has returned an empty list, ``SegmentStore/tags()`` and ``WorkerStore/workers()`` can be called.
   ///
-  /// - Returns: What ``prepare()`` would create, for people: `the table mid_workers`.
+  /// - Returns: What ``OpenableStore/prepare()`` would create, for people: `the table mid_workers`.
   /// - Throws: The same as ``OpenableStore/prepare()``.
   func inspect() async throws(IDError) -> [String]
   /// Asks whether commits wait for a replica to have them: without it, a failover takes back what was committed last, and

@@ -76,21 +76,29 @@ public final class TicketGenerator: Sendable {
   /// A statement has brought `range`. A range that is not above the database's last one is refused: its counter went
   /// backwards, and nobody gets anything of it.
   ///
-  /// - Parameter random: 0 up to, not including, 1: for the pause in that case.
+  /// - Parameters:
+  ///   - statement: Which one.
+  ///   - range: What it brought.
+  ///   - random: 0 up to, not including, 1: for the pause in that case.
   public func taken(_ statement: TicketStatement, _ range: IDRange, random: Double) {
     self.run { machine, now in machine.taken(statement, range, now: now, random: random) }
   }
 
   /// A statement has failed. Whether it was carried out does not matter: its tickets are skipped.
   ///
-  /// - Parameter random: 0 up to, not including, 1: from half of the pause to all of it.
+  /// - Parameters:
+  ///   - statement: Which one.
+  ///   - error: What went wrong.
+  ///   - random: 0 up to, not including, 1: from half of the pause to all of it.
   public func failed(_ statement: TicketStatement, _ error: IDError, random: Double) {
     self.run { machine, now in machine.failed(statement, error, now: now, random: random) }
   }
 
   /// A statement is still under way after the time that its callers shall wait: they are sent to another database.
   ///
-  /// - Parameter random: As for ``failed(_:_:random:)``.
+  /// - Parameters:
+  ///   - statement: Which one.
+  ///   - random: As for ``failed(_:_:random:)``.
   public func overdue(_ statement: TicketStatement, random: Double) {
     self.run { machine, now in machine.overdue(statement, now: now, random: random) }
   }

@@ -104,7 +104,9 @@ extension WorkerLeaseStateMachine {
 
   /// Nothing is issued any more under the id that was to be given up.
   ///
-  /// - Parameter exactBound: the first millisecond that no id given out has reached.
+  /// - Parameters:
+  ///   - exactBound: the first millisecond that no id given out has reached.
+  ///   - now: both clocks, and how far the ids have come.
   public mutating func gaveUp(exactBound: Int64, _ now: Moment) -> [Action] {
     guard self.step == .givingUp else { return [] }
     guard case .holding(let holding) = self.phase else {

@@ -166,6 +166,7 @@ public struct WorkerLeaseStateMachine: Sendable {
   /// - Parameters:
   ///   - wish: which worker id it wants.
   ///   - owner: who it is. No other process may have the same token.
+  ///   - settings: how long leases last and how often they are renewed.
   ///   - memory: what its data folder holds.
   public init(wish: WorkerWish, owner: WorkerOwner, settings: WorkerLeaseSettings, memory: WorkerMemory) {
     self.wish = wish

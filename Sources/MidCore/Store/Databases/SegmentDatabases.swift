@@ -4,7 +4,7 @@ internal import Synchronization
 ///
 /// A database that fails, or takes longer than the patience, counts as down until it answers something: a late answer, a
 /// load that was tried as a last resort, or ``probe(_:)``. What is under way in a database that nobody waits for any more
-/// is owned here, and ``close()`` waits for it.
+/// is owned here, and the end of the store waits for it.
 public final class SegmentDatabases: Sendable {
   /// One of the databases.
   public struct Database: Sendable {

@@ -18,6 +18,7 @@ public struct StripeChoice: Sendable {
   /// The databases to ask for ids of `tag`, the first one first; empty where none may be asked.
   ///
   /// - Parameters:
+  ///   - tag: Whose ids are asked for.
   ///   - isOpen: Which databases can be asked at all.
   ///   - isUp: Which of them did not fail lately.
   ///   - random: Where a tag that was never served begins, 0 or more.
