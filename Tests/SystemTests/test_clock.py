@@ -2,6 +2,7 @@
 
 import signal
 import time
+import uuid
 
 import grpc
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from clock import ShiftedClock
 from load import assert_increasing, assert_unique
 from programs import needs, wait_until
-from stubs import make_id
+from stubs import make_id, method, mid_pb2
 
 
 @pytest.fixture
@@ -212,3 +213,57 @@ def test_before_the_epoch_and_past_the_end_calls_fail_and_say_why(mid, clocks):
         clock.set(0)
         wait_until(lambda: is_ready(server), 30, "a clock that is right")
         one("snowflake", timeout=5)
+
+
+def crockford(text):
+    """The number that digits of Crockford's base 32 stand for."""
+    number = 0
+    for digit in text:
+        number = number * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(digit)
+    return number
+
+
+# The time in an id, in seconds since 1970.
+TEXT_TIMES = {
+    "uuid7": lambda text: int(text.replace("-", "")[:12], 16) / 1000,
+    "ulid": lambda text: crockford(text[:10]) / 1000,
+    "objectid": lambda text: int(text[:8], 16),
+    "uuid1": lambda text: (uuid.UUID(text).time - 0x01B21DD213814000) / 1e7,
+}
+
+
+def test_ids_that_are_texts_come_back_from_a_clock_that_was_an_hour_ahead(mid, clocks):
+    clock = clocks()
+    server = mid().start(**clock.environment)
+    with server.channel() as channel:
+        call = method(
+            channel, "/mid.v1.IDService/GenerateID", mid_pb2.GenerateIDRequest, mid_pb2.GenerateIDResponse
+        )
+        texts = {mode: [] for mode in TEXT_TIMES}
+
+        def ask(mode, count=50):
+            found = [call(mid_pb2.GenerateIDRequest(mode=mode), timeout=5).text for _ in range(count)]
+            texts[mode] += found
+            return found
+
+        for mode, seconds in TEXT_TIMES.items():
+            before = ask(mode)
+            clock.step(3600)
+            ahead = ask(mode)
+            assert abs(seconds(ahead[-1]) - clock.now()) < 5, mode
+            clock.step(-3600)
+            after = ask(mode)
+            assert all(abs(seconds(text) - clock.now()) < 5 for text in after), mode
+            if mode != "uuid1":
+                assert before + ahead == sorted(before + ahead) and after == sorted(after), mode
+                assert server.metric("mid_clock_returns_total", mode=mode) == 1
+            # By less than 10 s it is no return, and the order holds.
+            clock.step(-5)
+            later = ask(mode)
+            if mode != "uuid1":
+                assert later == sorted(later) and later[0] > after[-1], mode
+                assert server.metric("mid_clock_returns_total", mode=mode) == 1
+            clock.step(5)
+        for mode, found in texts.items():
+            assert len(set(found)) == len(found) == 200, mode
+    assert log_count(server, "ids follow the clock back") == 3
