@@ -15,25 +15,24 @@ struct OpaqueIDsTests {
     return try OpaqueIDs(tag: Tag(tag), bits: bits, slotBits: slotBits, keys: ciphers, currentSlot: current)
   }
 
-  /// 100,000 ids, 10,000,000 where `MID_TEST_LONG` is set.
-  private static let count = ProcessInfo.processInfo.environment["MID_TEST_LONG"] == nil ? 100_000 : 10_000_000
-
   @Test("of a running tag are distinct, positive, open to the original, and look like chance", arguments: [63, 53])
   func running(bits: Int) throws {
     let ids = try self.ids(bits: bits)
     var numbers: [Int64] = []
-    numbers.reserveCapacity(Self.count)
-    var leading = [Int](repeating: 0, count: 64)
+    numbers.reserveCapacity(TestCount.ids)
+    var head = [Int](repeating: 0, count: 64)
+    var leading = [Int](repeating: 0, count: 10)
     var trailing = [Int](repeating: 0, count: 10)
     var (sumOfProducts, sumOfSquares) = (0.0, 0.0)
     var last = 0.0
     let middle = Double(Int64(1) << Int64(bits - 1))
-    for id in 1...Int64(Self.count) {
+    for id in 1...Int64(TestCount.ids) {
       let number = try ids.seal(id)
       if number < 1 || number >> Int64(bits - 1) > 1 { Issue.record("\(number)") }
       if try ids.open(number) != (id, 0) { Issue.record("\(id) became \(number)") }
       numbers.append(number)
-      leading[Int(number >> Int64(bits - 6))] += 1
+      head[Int(number >> Int64(bits - 6))] += 1
+      leading[Self.firstDigit(of: number)] += 1
       trailing[Int(number % 10)] += 1
       let place = (Double(number) - middle) / middle
       sumOfProducts += place * last
@@ -42,21 +41,59 @@ struct OpaqueIDsTests {
     }
     numbers.sort()
     #expect(zip(numbers, numbers.dropFirst()).allSatisfy { $0 < $1 })
-    // Chi-squared, degrees of freedom 63 and 9; 1 in 10,000 is past 113 and past 34. The key is fixed, so is the outcome.
-    let (first, final) = (Self.chiSquared(leading), Self.chiSquared(trailing))
+    let largest = Int64.max >> Int64(63 - bits)
+    let digits = [0] + (1...9).map { Double(Self.count(beginning: $0, upTo: largest)) / Double(largest) }
+    // The key is fixed, and so is the outcome for a number of ids. 1 in 10,000 is past the bound.
+    for (name, counts, shares, bound) in [
+      ("of the first 6 bits", head, [Double](repeating: 1 / 64, count: 64), 113.0),
+      ("of the first decimal digit", leading, digits, 31.8),
+      ("of the last decimal digit", trailing, [Double](repeating: 1 / 10, count: 10), 33.7),
+    ] {
+      let (value, freedom) = Self.chiSquared(counts, shares)
+      print(
+        "\(TestCount.ids) opaque ids of \(bits) bits: chi-squared \(name) \(value), \(freedom) degrees of freedom; "
+          + "expected about \(freedom), and below \(bound)")
+      #expect(value < bound, "\(name)")
+    }
     // The correlation of neighbours has a standard deviation of 1 / √n.
-    let correlation = sumOfProducts / sumOfSquares * Double(Self.count).squareRoot()
+    let correlation = sumOfProducts / sumOfSquares * Double(TestCount.ids).squareRoot()
     print(
-      "\(Self.count) opaque ids of \(bits) bits: chi-squared of the first 6 bits \(first) (63 degrees of freedom), "
-        + "of the last digit \(final) (9), neighbours' correlation \(correlation) standard deviations")
-    #expect(first < 113)
-    #expect(final < 34)
+      "\(TestCount.ids) opaque ids of \(bits) bits: neighbours' correlation "
+        + "\(correlation) standard deviations; expected within 4")
     #expect(abs(correlation) < 4)
   }
 
-  private static func chiSquared(_ counts: [Int]) -> Double {
-    let expected = Double(counts.reduce(0, +)) / Double(counts.count)
-    return counts.reduce(0) { $0 + (Double($1) - expected) * (Double($1) - expected) / expected }
+  /// Pearson's statistic of counts whose classes have these shares of the whole, and its degrees of freedom. Classes without a
+  /// share must be empty.
+  private static func chiSquared(_ counts: [Int], _ shares: [Double]) -> (value: Double, freedom: Int) {
+    let all = Double(counts.reduce(0, +))
+    var value = 0.0
+    for (count, share) in zip(counts, shares) where share > 0 || count > 0 {
+      let expected = all * share
+      value += (Double(count) - expected) * (Double(count) - expected) / expected
+    }
+    return (value, shares.count { $0 > 0 } - 1)
+  }
+
+  private static func firstDigit(of number: Int64) -> Int {
+    var rest = number
+    while rest >= 10 { rest /= 10 }
+    return Int(rest)
+  }
+
+  /// How many of the numbers from 1 up to `largest` have `digit` as their first.
+  private static func count(beginning digit: Int, upTo largest: Int64) -> Int64 {
+    var count: Int64 = 0
+    var power: Int64 = 1
+    while true {
+      let (start, isPast) = Int64(digit).multipliedReportingOverflow(by: power)
+      if isPast || start > largest { return count }
+      let (end, isPastEnd) = start.addingReportingOverflow(power - 1)
+      count += (isPastEnd ? largest : min(end, largest)) - start + 1
+      let (next, isLast) = power.multipliedReportingOverflow(by: 10)
+      if isLast { return count }
+      power = next
+    }
   }
 
   @Test(
@@ -150,13 +187,14 @@ struct OpaqueIDsTests {
     var random = SplitMix64(seed: SplitMix64.freshSeed(for: "opaque numbers"))
     let ids = try self.ids(bits: 53, slotBits: 2, keys: [2], current: 2)
     var opened = 0
-    for _ in 0..<Self.count / 10 {
+    for _ in 0..<TestCount.texts {
       let number = Int64(bitPattern: random.next() >> UInt64(random.below(24)))
       let id: Int64
       do { id = try ids.open(number).id } catch { continue }
       opened += 1
       if try ids.seal(id) != number { Issue.record("\(number)") }
     }
-    #expect(opened > Self.count / 1000)
+    print("\(TestCount.texts) numbers, \(opened) of them opaque ids of slot 2 and opened")
+    #expect(opened > TestCount.texts / 100)
   }
 }

@@ -1,19 +1,24 @@
-import Foundation
 import MidTestKit
 
 /// Texts that look like ids and mostly are none: valid ones with a few characters changed, cut or doubled, and noise.
 struct FuzzedTexts {
-  /// How many texts a test tries: 100,000 in a debug build, 1,000,000 where `MID_TEST_LONG` is set.
-  static let count = Self.isLong ? 1_000_000 : 100_000
-  static let isLong = ProcessInfo.processInfo.environment["MID_TEST_LONG"] != nil
+  /// How many texts a test tries.
+  static let count = TestCount.texts
 
   private static let characters = Array(
     "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-{}:*~$=U_ +/.\u{0}\u{7F}\u{e9}\u{130}\u{661}"
       .unicodeScalars)
 
+  private let test: String
   private var random: SplitMix64
 
-  init(_ test: String) { self.random = SplitMix64(seed: SplitMix64.freshSeed(for: test)) }
+  init(_ test: String) {
+    self.test = test
+    self.random = SplitMix64(seed: SplitMix64.freshSeed(for: test))
+  }
+
+  /// Prints how many texts there were and how many of them were read, for who runs the long form.
+  func report(_ read: Int) { print("\(self.test): \(Self.count) texts, \(read) of them read") }
 
   /// A random number of at most `bits` bits, small ones as often as large ones.
   mutating func number(bits: Int) -> UInt128 {

@@ -221,6 +221,7 @@ struct IDDecoderTests {
         Issue.record("\(text) became \(first.canonical)")
       }
     }
+    texts.report(read)
     #expect(read > FuzzedTexts.count / 10)
   }
 }

@@ -97,6 +97,7 @@ struct ObjectIDTests {
       read += 1
       if back.description != text.lowercased() { Issue.record("\(text) became \(back)") }
     }
+    texts.report(read)
     #expect(read > FuzzedTexts.count / 10)
   }
 }

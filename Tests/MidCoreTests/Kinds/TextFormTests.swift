@@ -140,6 +140,7 @@ struct TextFormTests {
       let back = try form.text(of: parsed.number, at: parsed.startMilliseconds ?? 0)
       if Self.folded(back, form) != Self.folded(text, form) { Issue.record("\(form): \(text) became \(back)") }
     }
+    texts.report(read)
     #expect(read > FuzzedTexts.count / 10)
   }
 

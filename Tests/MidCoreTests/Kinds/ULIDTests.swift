@@ -95,6 +95,7 @@ struct ULIDTests {
       read += 1
       if back.description != text.uppercased() { Issue.record("\(text) became \(back)") }
     }
+    texts.report(read)
     #expect(read > FuzzedTexts.count / 10)
   }
 }

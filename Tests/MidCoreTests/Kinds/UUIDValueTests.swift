@@ -171,6 +171,7 @@ struct UUIDValueTests {
       let digits = text.lowercased().filter { $0 != "-" && $0 != "{" && $0 != "}" }
       if back.description.filter({ $0 != "-" }) != digits.suffix(32) { Issue.record("\(text) became \(back)") }
     }
+    texts.report(read)
     #expect(read > FuzzedTexts.count / 10)
   }
 }
