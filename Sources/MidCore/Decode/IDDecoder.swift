@@ -13,6 +13,7 @@
 /// A pure value: it reads no clock. No text makes it trap.
 public struct IDDecoder: Sendable {
   private let layout: (name: String, layout: SnowflakeLayout)?
+  private let presumed: (name: String, layout: SnowflakeLayout)?
   private let kind: IDKind?
   private let now: Int64
 
@@ -20,10 +21,16 @@ public struct IDDecoder: Sendable {
   ///
   /// - Parameters:
   ///   - layout: the layout of Snowflake ids and its name, where it is known. Numbers are read by no other then.
+  ///   - presumed: the layout of the Snowflake ids there are here, where nothing else is known: numbers are read by it and by
+  ///     no other, as ids where their time has been, else as plain numbers first.
   ///   - kind: the kind of the ids, where it is known.
   ///   - now: milliseconds since 1970-01-01T00:00:00Z, to tell ids that have been from those that have not.
-  public init(layout: (name: String, layout: SnowflakeLayout)? = nil, kind: IDKind? = nil, now: Int64) {
+  public init(
+    layout: (name: String, layout: SnowflakeLayout)? = nil, presumed: (name: String, layout: SnowflakeLayout)? = nil,
+    kind: IDKind? = nil, now: Int64
+  ) {
     self.layout = layout
+    self.presumed = presumed
     self.kind = kind
     self.now = now
   }
@@ -128,8 +135,7 @@ public struct IDDecoder: Sendable {
     }
     var likely: [IDReading] = []
     var unlikely: [IDReading] = []
-    for name in ["original", "twitter", "sonyflake", "javascript"] {
-      guard let layout = SnowflakeLayout.presets[name] else { continue }
+    for (name, layout) in self.presumed.map({ [$0] }) ?? Self.presets {
       var reading: IDReading
       do throws(IDError) { reading = try Self.reading(number, base, name, layout) } catch { continue }
       let made = reading.time?.milliseconds ?? 0
@@ -147,6 +153,11 @@ public struct IDDecoder: Sendable {
     }
     return likely + [plain] + unlikely
   }
+
+  /// The presets, without one that has the bits of another.
+  private static let presets: [(name: String, layout: SnowflakeLayout)] = [
+    ("original", .original), ("twitter", .twitter), ("sonyflake", .sonyflake), ("javascript", .javascript),
+  ]
 
   private static func reading(
     _ number: Int64, _ base: TextBase, _ name: String, _ layout: SnowflakeLayout
@@ -173,6 +184,7 @@ public struct IDDecoder: Sendable {
         switch layouts.count {
         case 0:
           first.kind == .snowflake ? "the layout is not in the id, and by none of the presets its time has been" : nil
+        case 1 where self.presumed != nil: nil
         case 1: "the layout is not in the id: \(layouts[0]) is the one preset by which its time has been"
         default: "the layout is not in the id: by \(layouts.joined(separator: ", ")) its time has been"
         }

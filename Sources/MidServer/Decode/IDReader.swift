@@ -74,7 +74,7 @@ package struct IDReader: Sendable {
     let now = self.clock.wallMilliseconds()
     switch call.layout {
     case "any": return IDDecoder(kind: kind, now: now)
-    case "": return IDDecoder(layout: self.own, kind: kind, now: now)
+    case "": return IDDecoder(presumed: self.own, kind: kind, now: now)
     default:
       guard let layout = SnowflakeLayout.presets[call.layout] else {
         throw Self.unknown("layout", call.layout, Self.layouts)

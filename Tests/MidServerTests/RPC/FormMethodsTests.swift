@@ -162,6 +162,10 @@ struct FormMethodsTests {
       #expect(own.kind == "snowflake" && own.layout == "original" && own.worker == 7 && own.sequence == 0)
       #expect(own.datacenter == 0 && own.machine == 7 && own.time.hasPrefix("2023-11-14T22:13:2"))
       #expect(own.unixMilliseconds.map { $0 - IDServer.start } == 1000)
+      // A small number is hardly a Snowflake id, a large one hardly anything else.
+      let small = try await decode(DecodeIDRequest(id: "42"))
+      #expect(small.readings.map(\.kind) == ["number", "snowflake"] && small.ambiguity.isEmpty)
+      #expect(try await decode(DecodeIDRequest(id: "\(made.id)")).ambiguity.isEmpty)
       let all = try await decode(DecodeIDRequest(id: "\(made.id)", layout: "any"))
       #expect(all.readings.count > 2 && !all.ambiguity.isEmpty)
       let leaf = try await decode(DecodeIDRequest(id: "1169786042799259000", layout: "leaf")).readings

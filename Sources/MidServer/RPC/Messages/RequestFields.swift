@@ -62,6 +62,9 @@ package struct RequestFields {
       case (3, .varint) where kind.rawValue >= 3: self.count = UInt32(truncatingIfNeeded: try reader.varint())
       case (4, .lengthDelimited) where kind.rawValue >= 3: self.requestKey = try reader.slice()
       case (5, .lengthDelimited) where kind.rawValue >= 2: self.format = try reader.textSlice()
+      // Names: read where a mode needs them, but they are text everywhere.
+      case (6, .lengthDelimited) where kind.rawValue >= 2, (7, .lengthDelimited) where kind.rawValue >= 2:
+        _ = try reader.textSlice()
       default: try reader.skip(tag)
       }
     }
