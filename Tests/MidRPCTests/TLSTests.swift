@@ -394,7 +394,8 @@ struct TLSTests {
 
   @Test func `handshakes under way are bounded, and one that ends makes room`() async throws {
     let observer = HandshakeObserver()
-    let server = RPCServer(methods: [Self.echo], group: Self.group, maxHandshakes: 2, observer: observer)
+    let server = RPCServer(
+      methods: [Self.echo], group: Self.group, maxHandshakes: 2, timeouts: Self.patient, observer: observer)
     let address = try await server.start(host: "127.0.0.1", port: 0, tls: try RPCTLSContext(self.settings()))
     var silent: [any Channel] = []
     for count in 1...2 {
