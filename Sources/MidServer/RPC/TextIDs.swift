@@ -22,9 +22,9 @@ package final class TextIDs: Sendable {
   /// The most ids of one batch: 400 KB of texts.
   static let maximumBatch: Int64 = 10_000
 
-  private let uuids: UUIDGenerator
-  private let ulids: ULIDGenerator
-  private let objectIDs: ObjectIDGenerator
+  let uuids: UUIDGenerator
+  let ulids: ULIDGenerator
+  let objectIDs: ObjectIDGenerator
 
   /// Creates the generators, which read `clock` and share what they draw from `random`.
   ///
@@ -48,15 +48,5 @@ package final class TextIDs: Sendable {
     case .objectid: try self.objectIDs.next().description
     case .ulid: try self.ulids.next().description
     }
-  }
-  /// Ids of a kind, as many as `count` says, 1 to ``maximumBatch``, in their canonical texts.
-  ///
-  /// - Throws: What the generators of ``MidCore`` throw; nothing of the batch is used then.
-  package func next(_ mode: TextMode, count: Int) throws(IDError) -> [String] {
-    if mode == .uuid7 { return try self.uuids.version7(count: count).map(\.description) }
-    var texts: [String] = []
-    texts.reserveCapacity(count)
-    for _ in 0..<count { texts.append(try self.next(mode)) }
-    return texts
   }
 }

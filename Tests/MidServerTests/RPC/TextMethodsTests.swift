@@ -62,13 +62,32 @@ struct TextMethodsTests {
     for increment in UUID7Increment.allCases {
       let ids = TextIDs(
         increment: increment, clock: ManualClock(wallMilliseconds: IDServer.start), random: SeededRandom(seed: 1))
-      let counters = try ids.next(.uuid7, count: 100).map { text in
+      var buffer = ByteBuffer()
+      try ids.write(.uuid7, count: 100, before: [], after: [0x20], to: &buffer)
+      let counters = try String(buffer: buffer).split(separator: " ").map(String.init).map { text in
         UInt16(truncatingIfNeeded: try #require(UUIDValue(text)).bits >> 32)
       }
       let neighbours = zip(counters, counters.dropFirst()).count { $1 == $0 &+ 1 }
       // A random step carries into these bits in one of two.
       #expect(increment == .counter ? neighbours == 99 : neighbours < 80, "\(increment) \(neighbours)")
     }
+  }
+
+  @Test func `a batch that fails on its way leaves the answer as it was`() throws {
+    /// Has bits for a few ids, and none after that.
+    final class Ending: RandomSource {
+      let seeded = SeededRandom(seed: 1)
+      func words(_ count: Int) throws(IDError) -> [UInt64] {
+        guard self.seeded.draws < 2 else { throw IDError(.notReady, "there are no random bits") }
+        return self.seeded.words(count)
+      }
+    }
+    let ids = TextIDs(increment: .counter, clock: ManualClock(wallMilliseconds: IDServer.start), random: Ending())
+    var buffer = ByteBuffer(string: "before")
+    #expect(throws: IDError(.notReady, "there are no random bits")) {
+      try ids.write(.uuid4, count: 1_000, before: [1], to: &buffer)
+    }
+    #expect(String(buffer: buffer) == "before")
   }
 
   @Test func `a batch that is too large or has a key, and the original's call, are refused`() async throws {
