@@ -27,7 +27,9 @@ extension IDMethods {
 
   /// Answers a batch whose mode is none of the numbers'. It comes whole or the call fails.
   @inline(never)
-  func textBatch(_ fields: RequestFields, _ response: inout ByteBuffer) -> RPCOutcome {
+  func textBatch(
+    _ call: borrowing RPCCall, _ fields: RequestFields, _ response: inout ByteBuffer
+  ) -> RPCOutcome {
     guard let mode = TextMode(rawValue: fields.modeText) else { return Self.unknownMode(fields, kind: .generateBatch) }
     let maximum = min(self.limits.maximumBatch, TextIDs.maximumBatch)
     guard (1...maximum).contains(Int64(fields.count)) else {
@@ -41,6 +43,9 @@ extension IDMethods {
     // Each text stands as an element of field 2 of `mid.v1.GenerateBatchResponse`, behind the field's tag and its length.
     let head: [UInt8] = [0x12, UInt8(mode.length)]
     let count = Int(fields.count)
+    let size = count * (head.count + mode.length)
+    // A client that has several batches under way, or is slow to read, gets them one after the other.
+    guard size <= call.room else { return .noRoom(size) }
     do throws(IDError) {
       try self.texts.write(mode, count: count, before: head, to: &response)
     } catch {

@@ -146,7 +146,7 @@ package final class IDMethods: Sendable {
     } catch {
       return Self.unreadable(error)
     }
-    guard fields.mode != .other else { return self.textBatch(fields, &response) }
+    guard fields.mode != .other else { return self.textBatch(call, fields, &response) }
     let count = Int64(fields.count)
     guard (1...self.limits.maximumBatch).contains(count) else {
       return .failure(

@@ -90,6 +90,19 @@ struct TextMethodsTests {
     #expect(String(buffer: buffer) == "before")
   }
 
+  @Test func `eight of the largest batches at once on one connection are all answered`() async throws {
+    try await IDServer.with(maximumBatch: 10_000) { _, client in
+      var replies: [EventLoopFuture<WireClient.Reply>] = []
+      for _ in 0..<8 {
+        let batch = Self.bytes(GenerateBatchRequest(mode: "uuid7", count: 10_000))
+        replies.append(try await client.begin(Self.many, batch).reply)
+      }
+      var texts: Set<String> = []
+      for reply in replies { texts.formUnion(try Self.texts(try await reply.get())) }
+      #expect(texts.count == 80_000)
+    }
+  }
+
   @Test func `a batch that is too large or has a key, and the original's call, are refused`() async throws {
     try await IDServer.with(maximumBatch: 1_000_000) { _, client in
       for (path, message, part) in [
