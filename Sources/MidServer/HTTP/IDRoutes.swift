@@ -31,6 +31,7 @@ struct IDRoutes: Sendable {
     let name = HTTPQuery.decoded(name, isForm: false) ?? name
     if let mode = TextMode(rawValue: name) { return try self.texts(mode, query) }
     let mode = try Self.mode(name, allowed: IDMethods.allModes)
+    if mode == .snowflake { try Self.refuse(tag: query["tag"], of: name) }
     let count = try self.count(query["count"])
     let tag = try Self.tag(query["tag"])
     let ranges = try await self.take(mode, tag, Int64(count))
@@ -39,6 +40,7 @@ struct IDRoutes: Sendable {
 
   /// Ids that are texts. They have no tag, as Snowflake ids have none.
   private func texts(_ mode: TextMode, _ query: HTTPQuery) throws(HTTPProblem) -> Response {
+    try Self.refuse(tag: query["tag"], of: mode.rawValue)
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
     var body = ByteBuffer(string: "{\"mode\":\"\(mode)\",\"ids\":[")
     // Letters, digits and hyphens: nothing that a JSON string would have to escape.
@@ -78,6 +80,7 @@ struct IDRoutes: Sendable {
       throw .badRequest("ids of mode \(call.mode) are texts, which come in no ranges: GET /v1/ids/\(call.mode)?count=N")
     }
     let mode = try Self.mode(call.mode, allowed: IDMethods.modes)
+    if mode == .snowflake { try Self.refuse(tag: call.tag, of: call.mode) }
     let tag = try Self.tag(call.tag)
     let ranges = try await self.take(mode, tag, call.count)
     let texts = ranges.map { "{\"start\":\"\($0.start)\",\"stride\":\"\($0.stride)\",\"count\":\($0.count)}" }
@@ -107,6 +110,11 @@ struct IDRoutes: Sendable {
   static func tag(_ text: String?) throws(HTTPProblem) -> Tag {
     guard let text else { return .default }
     do throws(IDError) { return try Tag(text) } catch { throw HTTPProblem(error) }
+  }
+
+  /// Whoever names a tag expects ids of that tag's own, which this mode has not.
+  private static func refuse(tag: String?, of mode: String) throws(HTTPProblem) {
+    guard tag == nil else { throw .badRequest("ids of mode \(mode) have no tag") }
   }
 
   private static func mode(_ name: String, allowed: String) throws(HTTPProblem) -> RequestFields.Mode {

@@ -15,7 +15,8 @@ struct OpenAPIRoutes: Sendable {
         ("ticket", min(maximumList, maximumTickets), "TagList"),
       ] + TextMode.allCases.map { ($0.rawValue, min(maximumList, Int(TextIDs.maximumBatch)), "TextList") })
     let paths = [
-      list, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.health, Self.leaf, Self.tinyid,
+      list, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.health, Self.leaf,
+      Self.tinyid(atMost: min(Int(TinyidRoutes.maximumBatch), maximumBatch)),
     ]
     self.document = Self.head + paths.joined(separator: ",\n") + "\n" + Self.tail
   }
@@ -62,11 +63,12 @@ struct OpenAPIRoutes: Sendable {
 
   private static func batch(_ maximum: Int, _ maximumTickets: Int) -> String {
     func variant(_ mode: String, _ maximum: Int) -> String {
-      """
-      {"type": "object", "required": ["mode", "count"], "additionalProperties": false, "properties": {
-          "mode": {"const": "\(mode)"}, "tag": {"$ref": "#/components/schemas/Tag"},
-          "count": {"type": "integer", "minimum": 1, "maximum": \(maximum)}}}
-      """
+      let tag = mode == "snowflake" ? "" : "\"tag\": {\"$ref\": \"#/components/schemas/Tag\"}, "
+      return """
+        {"type": "object", "required": ["mode", "count"], "additionalProperties": false, "properties": {
+            "mode": {"const": "\(mode)"}, \(tag)
+            "count": {"type": "integer", "minimum": 1, "maximum": \(maximum)}}}
+        """
     }
     return """
       "/v1/ids:batch": {"post": {
