@@ -30,13 +30,23 @@ let package = Package(
       swiftSettings: strict,
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]
     ),
+    // How both peers start.
+    .target(
+      name: "Peers",
+      dependencies: [
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      path: "Benchmarks/Peers",
+      swiftSettings: strict
+    ),
     // An answer of the same length by a bare NIO HTTP/1.1 server, for script/bench http.
     .executableTarget(
       name: "HTTP1Peer",
       dependencies: [
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
-        .product(name: "NIOPosix", package: "swift-nio"),
+        "Peers",
       ],
       path: "Benchmarks/HTTP1Peer",
       swiftSettings: strict
@@ -48,7 +58,7 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
         .product(name: "NIOHTTP2", package: "swift-nio-http2"),
-        .product(name: "NIOPosix", package: "swift-nio"),
+        "Peers",
       ],
       path: "Benchmarks/HTTP2Peer",
       swiftSettings: strict

@@ -175,7 +175,7 @@ struct ModelNode {
       layout: .original, worker: WorkerID(worker, layout: .original), clock: clock, maxAhead: .milliseconds(50),
       sequenceJitter: 3, salt: 9)
     let loads = self.loads
-    self.segment = try SegmentGenerator(tag: .default, step: step, clock: clock) { loads.append($0) }
+    self.segment = try SegmentGenerator(tag: .default, step: step, clock: clock) { loads.append($1) }
     self.snowflakeRecord = UniquenessChecker.Recorder(caller: "node \(index)")
     self.segmentRecord = SharedRecorder(caller: "node \(index)")
   }

@@ -24,7 +24,7 @@ struct SegmentConcurrencyTests {
   private func generator(step: Int64, gap: Int64) throws -> (SegmentGenerator, CountingLoader) {
     let loader = CountingLoader()
     let generator = try SegmentGenerator(tag: .default, step: step, clock: ManualClock(wallMilliseconds: 0)) {
-      loader.load($0, gap: gap)
+      loader.load($1, gap: gap)
     }
     loader.generator.withLock { $0 = generator }
     return (generator, loader)

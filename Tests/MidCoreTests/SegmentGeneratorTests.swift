@@ -90,13 +90,13 @@ struct SegmentGeneratorTests {
     let loads = Loads()
     let generator = try SegmentGenerator(
       tag: .default, step: 10, highWater: 101, clock: ManualClock(wallMilliseconds: 0)
-    ) { _ in loads.add() }
+    ) { _, _ in loads.add() }
     generator.prefetch()
     _ = generator.loaded(IDRange(start: 100, count: 10))
     #expect(generator.next() == nil)
     #expect(generator.snapshot.lastError?.code == .wentBackwards)
     let other = try SegmentGenerator(tag: .default, step: 10, highWater: 101, clock: ManualClock(wallMilliseconds: 0)) {
-      _ in loads.add()
+      _, _ in loads.add()
     }
     other.prefetch()
     _ = other.loaded(IDRange(start: 101, count: 10))

@@ -22,7 +22,7 @@ final class SegmentHarness: Sendable {
     let clock = ManualClock(wallMilliseconds: 0)
     self.clock = clock
     self.generator = try SegmentGenerator(tag: .default, step: step, stride: stride, settings: settings, clock: clock) {
-      box.append($0)
+      box.append($1)
     }
     self.box = box
     self.seen = Mutex(Seen())

@@ -315,7 +315,7 @@ extension SegmentModel {
     let old = self.nodes[index].generators[tag]
     let new = try SegmentGenerator(
       tag: .default, step: 1, stride: stride, settings: Self.settings, highWater: highWater, clock: self.clock
-    ) { outbox.append(.load(node: index, tag: tag, $0)) }
+    ) { outbox.append(.load(node: index, tag: tag, $1)) }
     old?.remove()
     self.settle()
     self.nodes[index].generators[tag] = new
@@ -328,7 +328,7 @@ extension SegmentModel {
     let new = try SegmentGenerator(
       tag: .default, step: 1, stride: range.stride, settings: Self.settings, highWater: old.snapshot.highWater,
       clock: self.clock
-    ) { outbox.append(.load(node: index, tag: tag, $0)) }
+    ) { outbox.append(.load(node: index, tag: tag, $1)) }
     self.nodes[index].generators[tag] = new
     self.nodes[index].strides[tag] = range.stride
     new.loaded(range)

@@ -15,7 +15,7 @@ private final class OutageWorld {
   init(step: Int64, settings: SegmentSettings = SegmentSettings()) throws {
     let loads = self.loads
     self.generator = try SegmentGenerator(tag: .default, step: step, settings: settings, clock: self.clock) {
-      loads.append($0)
+      loads.append($1)
     }
   }
 

@@ -71,8 +71,17 @@ final class Collector: ChannelInboundHandler, Sendable {
 struct ServerTests {
   private static let group = MultiThreadedEventLoopGroup.singleton
 
+  /// For tests that are about no time: a test's task may have to wait for its turn longer than a client may for its first
+  /// request.
+  private static var patient: RPCTimeouts {
+    var timeouts = RPCTimeouts()
+    timeouts.firstRequest = .minutes(5)
+    timeouts.stuck = .minutes(5)
+    return timeouts
+  }
+
   private func withServer(
-    _ methods: [RPCMethod], maxConnections: Int = 100, timeouts: RPCTimeouts = RPCTimeouts(),
+    _ methods: [RPCMethod], maxConnections: Int = 100, timeouts: RPCTimeouts = patient,
     _ body: (RPCServer, SocketAddress, RecordingObserver) async throws -> Void
   ) async throws {
     let observer = RecordingObserver()

@@ -135,6 +135,15 @@ def test_limits_hold_and_touch_no_other_connection(mid):
     for text in (b"", b"GET /heal"):
         data, ended, seconds = talk(text)
         assert ended and data == b"" and 1.5 < seconds < 8, (data, seconds)
+    # Bytes of a header that trickle in make no difference.
+    client = socket.create_connection(("127.0.0.1", server.http_port), timeout=10)
+    begin = time.monotonic()
+    with pytest.raises(OSError):
+        while time.monotonic() < begin + 8:
+            client.sendall(b"X")
+            time.sleep(0.2)
+    client.close()
+    assert 1.5 < time.monotonic() - begin < 7
     data, ended, _ = talk(b"\x16\x03\x01 nonsense\r\n\r\n")
     assert ended and (data == b"" or data.startswith(b"HTTP/1.1 400 ")), data
     # Those above the limit wait until one ends.
@@ -164,6 +173,65 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(mid):
     client.close()
     assert server.metric("process_resident_memory_bytes") < 300e6
     assert ask(server, "/v1/ids/segment").status == 200
+
+
+def test_a_client_that_reads_its_answers_slowly_gets_them_whole(mid):
+    server = mid(settings={"MID_HTTP_REQUEST_TIMEOUT": "1s"}).start()
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    client.connect(("127.0.0.1", server.http_port))
+    client.settimeout(20)
+    count = 20
+    request = b"GET /v1/ids/snowflake?count=10000 HTTP/1.1\r\nHost: x\r\n\r\n"
+    client.sendall(request * (count - 1) + request.replace(b"Host", b"Connection: close\r\nHost"))
+    begin = time.monotonic()
+    data = b""
+    # About 100 kB a second, where each answer has more than 200 kB.
+    while time.monotonic() < begin + 8:
+        part = client.recv(10_000)
+        assert part, f"cut off after {time.monotonic() - begin:.1f} s and {len(data)} bytes"
+        data += part
+        time.sleep(0.1)
+    assert len(data) < 2_000_000
+    rest, ended = said(client)
+    assert ended and (data + rest).count(b"HTTP/1.1 200 OK") == count and (data + rest).endswith(b"]}")
+    client.close()
+
+
+def test_idle_connections_give_way_and_health_is_told_beside_them(mid):
+    server = mid(settings={"MID_HTTP_MAX_CONNECTIONS": "4", "MID_HTTP_IDLE_TIMEOUT": "10m"}).start()
+    # One that is used, one that was, and two that never were.
+    used = Kept(server)
+    assert used.ask("/healthz").status == 200
+    left = Kept(server)
+    assert left.ask("/healthz").status == 200
+    silent = [socket.create_connection(("127.0.0.1", server.http_port), timeout=10) for _ in range(2)]
+    stop = threading.Event()
+    statuses = []
+
+    def go_on():
+        while not stop.wait(0.2):
+            statuses.append(used.ask("/v1/ids/segment").status)
+
+    user = threading.Thread(target=go_on)
+    user.start()
+    for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/v1/ids/segment", 404)):
+        assert ask(server, path, port=server.metrics_port).status == status
+    assert ask(server, "/readyz", port=server.metrics_port).json["modes"]["segment"]["ready"]
+    # More connections than there may be, one after the other: each is served in a moment.
+    for _ in range(3):
+        assert ask(server, "/healthz", timeout=5).status == 200
+    others = [Kept(server) for _ in range(3)]
+    for other in others:
+        assert other.ask("/healthz").status == 200
+    for each in silent:
+        assert said(each, 5) == (b"", True), "a connection that said nothing gave way"
+        each.close()
+    stop.set()
+    user.join()
+    assert len(statuses) > 3 and set(statuses) == {200}, "the one in use was spared"
+    for each in [used, left, *others]:
+        each.close()
 
 
 def test_the_end_answers_what_was_asked_and_gives_back_the_rest(mid, mariadb):

@@ -1,5 +1,6 @@
 """Ids that are texts, by a real client and by `mid next` and `mid decode`."""
 
+import concurrent.futures
 import json
 import re
 import time
@@ -43,6 +44,31 @@ def test_batches_of_every_kind_are_distinct_and_of_their_form(mid):
         with pytest.raises(grpc.RpcError) as refused:
             batch(channel)(mid_pb2.GenerateBatchRequest(mode="ulid", count=10_001), timeout=5)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_many_of_the_largest_batches_at_once_on_one_connection_all_succeed(mid):
+    """Their answers take 3 MB, three times what one connection may have held for it."""
+    server = mid().start()
+    # The least window that there is, so that most of what is asked for has to wait in the server.
+    options = {"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": 65535}
+    with server.channel(**options) as channel:
+        for mode in ("uuid7", "ulid"):
+            call = batch(channel)
+            request = mid_pb2.GenerateBatchRequest(mode=mode, count=10_000)
+            calls = [call.future(request, timeout=60) for _ in range(8)]
+            texts = [text for each in calls for text in each.result().texts]
+            assert len(texts) == 80_000 == len(set(texts))
+        streams = channel.stream_stream(
+            "/mid.v1.IDService/StreamIDs",
+            request_serializer=mid_pb2.GenerateBatchRequest.SerializeToString,
+            response_deserializer=mid_pb2.GenerateBatchResponse.FromString,
+        )
+        request = mid_pb2.GenerateBatchRequest(mode="objectid", count=10_000)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            read = pool.map(lambda _: list(streams(iter([request] * 4), timeout=60)), range(8))
+            texts = [text for replies in read for reply in replies for text in reply.texts]
+        assert len(texts) == 320_000 == len(set(texts))
+    assert server.metric("mid_rpc_held_bytes") == 0
 
 
 def test_a_stream_mixes_kinds(mid):

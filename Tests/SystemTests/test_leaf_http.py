@@ -94,9 +94,14 @@ def test_an_id_is_taken_apart_as_leaf_does(mid, zone, shown):
         found = ask(server, f"/decodeSnowflakeId?snowflakeId={fresh}", method).json
         assert int(found["sequenceId"]) == fresh & 4095 and int(found["workerId"]) == fresh >> 12 & 1023
         assert abs(int(found["timestamp"].split("(")[0]) / 1000 - time.time()) < 60
-    for wrong in ("x", "", "9223372036854775808", "-1", "1.5"):
+    # Any number is taken apart by shifts.
+    below = ask(server, "/decodeSnowflakeId?snowflakeId=-1").json
+    assert below["timestamp"].startswith("1288834974656(2010-11-0")
+    assert (below["workerId"], below["sequenceId"]) == ("1023", "4095")
+    assert ask(server, "/decodeSnowflakeId?snowflakeId=%2B4097").json["workerId"] == "1"
+    for wrong in ("x", "", "9223372036854775808", "+5", "1.5", "1&snowflakeId=2"):
         answer = ask(server, f"/decodeSnowflakeId?snowflakeId={wrong}")
-        assert answer.status == 200 and list(answer.json) == ["errorMsg"] and answer.json["errorMsg"], wrong
+        assert answer.status == 200 and answer.json == {"errorMsg": "snowflake Id反解析发生异常!"}, wrong
     missing = ask(server, "/decodeSnowflakeId")
     assert missing.status == 400 and missing.type == JSON
     assert missing.json["message"] == "Required String parameter 'snowflakeId' is not present"
@@ -124,3 +129,10 @@ def test_the_monitor_pages_show_what_is_cached_and_what_the_table_says(mid):
     rows = cells(ask(server, "/db").text)
     assert rows[0] == ["tag", "max_id", "step"]
     assert ["&lt;b&gt;&amp;", "500", "20"] in rows and len(rows) == 3
+
+
+def test_the_pages_have_a_thousand_rows_and_say_how_many_tags_there_are(mid):
+    server = leaf(mid, [(f"t{number}", 1, 10) for number in range(1000, 3500)]).start()
+    page = ask(server, "/db").text
+    assert len(cells(page)) == 1 + 1000 and "<p>The first 1000 of 2500 tags, by name.</p>" in page
+    assert ["t1999", "1", "10"] in cells(page) and ["t2000", "1", "10"] not in cells(page)

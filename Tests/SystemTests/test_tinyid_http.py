@@ -128,6 +128,10 @@ def test_a_token_is_good_for_its_tag_and_is_never_written_down(mid):
     unknown = ask(server, path("nextId", bizType="nobody", token=secret))
     assert unknown.status == 200 and unknown.text == '{"data":null,"code":6,"message":"can not find biztype:nobody"}'
     assert ask(server, path("nextIdSimple", bizType="nobody", token=secret)).body == b""
+    for none in (0, -1):
+        answer = ask(server, path("nextId", bizType="nobody", token=secret, batchSize=none))
+        assert answer.status == 200 and answer.text == unknown.text
+        assert ask(server, path("nextIdSimple", bizType="nobody", token=secret, batchSize=none)).body == b""
     # The table is read again.
     with sqlite3.connect(f"{server.folder}/mid.db") as database:
         database.execute("UPDATE tiny_id_token SET token = 'n3w-s3cr3t' WHERE biz_type = 'orders'")

@@ -1,6 +1,6 @@
 import NIOCore
 import NIOHTTP1
-import NIOPosix
+import Peers
 
 /// A bare server by NIO's HTTP/1.1 with one constant answer, as many bytes as mid's: what `script/bench http` measures mid
 /// beside.
@@ -15,20 +15,11 @@ struct HTTP1Peer {
       return
     }
     let body = ByteBuffer(string: arguments[3])
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
-    let channel = try await ServerBootstrap(group: group)
-      .serverChannelOption(.backlog, value: 1024)
-      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          let pipeline = channel.pipeline.syncOperations
-          try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false, withErrorHandling: false)
-          try pipeline.addHandler(Answer(body))
-        }
-      }
-      .bind(host: "127.0.0.1", port: port).get()
-    try await channel.closeFuture.get()
+    try await LoopbackServer.run(port: port, loops: loops) { channel in
+      let pipeline = channel.pipeline.syncOperations
+      try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false, withErrorHandling: false)
+      try pipeline.addHandler(Answer(body))
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import NIOCore
 import NIOHPACK
 import NIOHTTP2
-import NIOPosix
+import Peers
 
 /// swift-nio-http2's own server with one constant gRPC reply: what `script/bench` measures mid beside.
 ///
@@ -19,31 +19,22 @@ struct HTTP2Peer {
       print("usage: HTTP2Peer PORT streams|frames LOOPS")
       return
     }
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
-    let channel = try await ServerBootstrap(group: group)
-      .serverChannelOption(.backlog, value: 1024)
-      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .childChannelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture {
-          let pipeline = channel.pipeline.syncOperations
-          switch variant {
-          case .streams:
-            _ = try pipeline.configureHTTP2Pipeline(
-              mode: .server, connectionConfiguration: .init(), streamConfiguration: .init()
-            ) { stream in
-              stream.eventLoop.makeCompletedFuture {
-                try stream.pipeline.syncOperations.addHandler(StreamAnswer())
-              }
-            }
-          case .frames:
-            try pipeline.addHandler(NIOHTTP2Handler(mode: .server))
-            try pipeline.addHandler(ConnectionAnswer())
+    try await LoopbackServer.run(port: port, loops: loops) { channel in
+      let pipeline = channel.pipeline.syncOperations
+      switch variant {
+      case .streams:
+        _ = try pipeline.configureHTTP2Pipeline(
+          mode: .server, connectionConfiguration: .init(), streamConfiguration: .init()
+        ) { stream in
+          stream.eventLoop.makeCompletedFuture {
+            try stream.pipeline.syncOperations.addHandler(StreamAnswer())
           }
         }
+      case .frames:
+        try pipeline.addHandler(NIOHTTP2Handler(mode: .server))
+        try pipeline.addHandler(ConnectionAnswer())
       }
-      .bind(host: "127.0.0.1", port: port).get()
-    try await channel.closeFuture.get()
+    }
   }
 
   enum Variant: String {

@@ -19,7 +19,7 @@ final class InstantLoader: Sendable {
     let loader = InstantLoader()
     let generator = try SegmentGenerator(
       tag: .default, step: step, settings: SegmentSettings(outage: .zero), clock: SystemClock()
-    ) { loader.load($0) }
+    ) { loader.load($1) }
     loader.generator.withLock { $0 = generator }
     generator.prefetch()
     return generator

@@ -37,7 +37,25 @@ public struct ObjectID: Sendable, Hashable, Comparable, CustomStringConvertible,
   public var processOfOldForm: UInt16 { UInt16(truncatingIfNeeded: self.process) }
 
   /// The canonical text: 24 hexadecimal digits, lower case.
-  public var description: String { String(decoding: TextBase.hex.digits(of: self.bits, width: 24), as: UTF8.self) }
+  public var description: String {
+    // SAFETY: all 24 bytes of the buffer are written, within its bounds.
+    String(unsafeUninitializedCapacity: Self.textLength) { buffer in
+      self.writeText(to: UnsafeMutableRawBufferPointer(buffer))
+      return Self.textLength
+    }
+  }
+
+  /// How many characters the canonical text has, all of ASCII.
+  package static let textLength = 24
+
+  /// Writes the canonical text to the first ``textLength`` bytes of `target`, which has at least as many.
+  @inline(__always)
+  package func writeText(to target: UnsafeMutableRawBufferPointer) {
+    for place in 0..<3 {
+      let word = TextBase.hexWord(UInt32(truncatingIfNeeded: self.bits >> UInt128(64 - 32 * place)))
+      target.storeBytes(of: word.bigEndian, toByteOffset: 8 * place, as: UInt64.self)
+    }
+  }
 
   /// Reads a text as ``init(parsing:)`` does; nil where that throws.
   public init?(_ description: String) {

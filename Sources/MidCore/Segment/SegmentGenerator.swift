@@ -48,7 +48,7 @@ public final class SegmentGenerator: Sendable {
   @usableFromInline let loadMark = Atomic<Int64>(.max)
   let machine: Mutex<Machine>
   let clock: any TimeSource
-  let onLoadNeeded: @Sendable (SegmentLoad) -> Void
+  let onLoadNeeded: @Sendable (SegmentGenerator, SegmentLoad) -> Void
 
   /// Creates a generator that has nothing yet; it asks for its first range at the first call, or at ``prefetch()``.
   ///
@@ -60,11 +60,13 @@ public final class SegmentGenerator: Sendable {
   ///   - highWater: The end of what an earlier generator of this tag had received, or nil: a range that starts below it
   ///     is refused, as if this one had received it.
   ///   - clock: By which the rate of use is measured; only its monotonic side is read, and only off the hot path.
-  ///   - onLoadNeeded: Starts a load. Called on the thread of a caller, outside the lock; must not block.
+  ///   - onLoadNeeded: Starts a load of the generator that it is handed. Called on the thread of a caller, outside the
+  ///     lock; must not block. It need not hold the generator, weakly least of all: an object that has a weak reference pays
+  ///     for it at each retain.
   /// - Throws: ``IDError/Code/invalidArgument`` with every reason.
   public init(
     tag: Tag, step: Int64, stride: Int64 = 1, settings: SegmentSettings = SegmentSettings(), highWater: Int64? = nil,
-    clock: any TimeSource, onLoadNeeded: @escaping @Sendable (SegmentLoad) -> Void
+    clock: any TimeSource, onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void
   ) throws(IDError) {
     try settings.validate()
     guard stride >= 1 else { throw IDError(.invalidArgument, "segment: ids lie 1 or more apart, not \(stride)") }
@@ -230,6 +232,6 @@ extension SegmentGenerator {
   /// Does what the rules said, after the lock was left.
   func perform(_ action: Machine.Action) {
     for (reply, result) in action.answers { reply(result) }
-    if let load = action.load { self.onLoadNeeded(load) }
+    if let load = action.load { self.onLoadNeeded(self, load) }
   }
 }

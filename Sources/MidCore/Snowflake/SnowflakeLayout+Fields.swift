@@ -39,6 +39,12 @@ extension SnowflakeLayout {
     guard id >= 0, self.totalBits == 63 || id >> Int64(self.totalBits) == 0 else {
       throw IDError(.invalidArgument, "\(id) is no snowflake id of this layout: it has \(self.totalBits) bits")
     }
+    return self.fields(ofBits: id)
+  }
+
+  /// What `id` holds by this layout's shifts and masks, whatever it is: the tick of a negative one is negative, and that of
+  /// one that is wider than the layout is past ``maximumTick``.
+  package func fields(ofBits id: Int64) -> SnowflakeFields {
     let low = Int64(self.workerBits + self.sequenceBits)
     let worker: Int64
     let sequence: Int64

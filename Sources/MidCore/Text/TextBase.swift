@@ -27,6 +27,15 @@ public enum TextBase: String, Sendable, Hashable, CaseIterable {
     }
   }
 
+  /// How many bits a digit stands for, where these are whole.
+  private var bitsPerDigit: Int? {
+    switch self {
+    case .hex: 4
+    case .crockford: 5
+    case .decimal, .base36, .base62: nil
+    }
+  }
+
   /// How many digits the largest number of `bits` bits has; `bits` is 1 to 128.
   public func width(bits: Int) -> Int {
     precondition((1...128).contains(bits), "an id has 1 to 128 bits")
@@ -43,6 +52,15 @@ public enum TextBase: String, Sendable, Hashable, CaseIterable {
   func digits(of value: UInt128, width: Int) -> [UInt8] {
     let alphabet = self.alphabet
     var digits: [UInt8] = []
+    if let bits = self.bitsPerDigit {
+      var rest = value
+      while rest > 0 {
+        digits.append(alphabet[Int(truncatingIfNeeded: rest) & (alphabet.count - 1)])
+        rest >>= UInt128(bits)
+      }
+      while digits.count < width { digits.append(alphabet[0]) }
+      return digits.reversed()
+    }
     // Most ids have 64 bits, and the division of 128 is slow.
     var rest = value
     while rest > UInt128(UInt64.max) {

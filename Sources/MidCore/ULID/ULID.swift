@@ -38,7 +38,28 @@ public struct ULID: Sendable, Hashable, Comparable, CustomStringConvertible, Los
 
   /// The canonical text: 26 characters, upper case.
   public var description: String {
-    String(decoding: TextBase.crockford.digits(of: self.bits, width: 26), as: UTF8.self)
+    // SAFETY: all 26 bytes of the buffer are written, within its bounds.
+    String(unsafeUninitializedCapacity: Self.textLength) { buffer in
+      self.writeText(to: UnsafeMutableRawBufferPointer(buffer))
+      return Self.textLength
+    }
+  }
+
+  /// How many characters the canonical text has, all of ASCII.
+  package static let textLength = 26
+
+  /// Writes the canonical text to the first ``textLength`` bytes of `target`, which has at least as many.
+  @inline(__always)
+  package func writeText(to target: UnsafeMutableRawBufferPointer) {
+    let high = UInt64(truncatingIfNeeded: self.bits >> 64)
+    let low = UInt64(truncatingIfNeeded: self.bits)
+    // 26 digits of 5 bits are 2 more than there are: 10 in front, then three times 40.
+    let first = TextBase.crockfordWord(high >> 56)
+    target.storeBytes(of: UInt16(truncatingIfNeeded: first).bigEndian, as: UInt16.self)
+    let words = (high >> 16, high << 24 | low >> 40, low)
+    target.storeBytes(of: TextBase.crockfordWord(words.0).bigEndian, toByteOffset: 2, as: UInt64.self)
+    target.storeBytes(of: TextBase.crockfordWord(words.1).bigEndian, toByteOffset: 10, as: UInt64.self)
+    target.storeBytes(of: TextBase.crockfordWord(words.2).bigEndian, toByteOffset: 18, as: UInt64.self)
   }
 
   /// Reads a text as ``init(parsing:)`` does; nil where that throws.

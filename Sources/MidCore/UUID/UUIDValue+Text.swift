@@ -2,21 +2,29 @@ extension UUIDValue: CustomStringConvertible, LosslessStringConvertible {
   /// The canonical text: 36 characters, lower case, `017f22e2-79b0-7cc3-98c4-dc0c0c07398f`.
   public var description: String {
     // SAFETY: all 36 bytes of the buffer are written, within its bounds.
-    String(unsafeUninitializedCapacity: 36) { buffer in
-      var place = 0
-      for half in [UInt64(truncatingIfNeeded: self.bits >> 64), UInt64(truncatingIfNeeded: self.bits)] {
-        for index in 0..<16 {
-          if place == 8 || place == 13 || place == 18 || place == 23 {
-            buffer[place] = UInt8(ascii: "-")
-            place += 1
-          }
-          let digit = UInt8(truncatingIfNeeded: half >> UInt64(60 - 4 * index)) & 0xF
-          buffer[place] = digit + (digit < 10 ? 0x30 : 0x57)
-          place += 1
-        }
-      }
-      return place
+    String(unsafeUninitializedCapacity: Self.textLength) { buffer in
+      self.writeText(to: UnsafeMutableRawBufferPointer(buffer))
+      return Self.textLength
     }
+  }
+
+  /// How many characters the canonical text has, all of ASCII.
+  package static let textLength = 36
+
+  /// Writes the canonical text to the first ``textLength`` bytes of `target`, which has at least as many.
+  @inline(__always)
+  package func writeText(to target: UnsafeMutableRawBufferPointer) {
+    let high = UInt64(truncatingIfNeeded: self.bits >> 64)
+    let low = UInt64(truncatingIfNeeded: self.bits)
+    let second = TextBase.hexWord(UInt32(truncatingIfNeeded: high))
+    let third = TextBase.hexWord(UInt32(truncatingIfNeeded: low >> 32))
+    target.storeBytes(of: TextBase.hexWord(UInt32(truncatingIfNeeded: high >> 32)).bigEndian, as: UInt64.self)
+    for (place, half) in [(9, second >> 32), (14, second), (19, third >> 32), (24, third)] {
+      target.storeBytes(of: UInt32(truncatingIfNeeded: half).bigEndian, toByteOffset: place, as: UInt32.self)
+      target[place - 1] = UInt8(ascii: "-")
+    }
+    target.storeBytes(
+      of: TextBase.hexWord(UInt32(truncatingIfNeeded: low)).bigEndian, toByteOffset: 28, as: UInt64.self)
   }
 
   /// Reads a text as ``init(parsing:)`` does; nil where that throws.

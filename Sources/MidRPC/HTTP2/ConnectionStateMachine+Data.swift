@@ -169,7 +169,8 @@ extension ConnectionStateMachine {
     let start = output.writerIndex
     ResponseEncoding.writeOpening(streamID: streamID, to: &output)
     let result = dispatcher.dispatch(
-      route: Int(route), stream: streamID, deadline: self.streams[slot].deadline, message: message, output: &output)
+      route: Int(route), stream: streamID, deadline: self.streams[slot].deadline, message: message,
+      room: self.room(slot), output: &output)
     switch result {
     case .message:
       let length = output.writerIndex - start - ResponseEncoding.openingSize
@@ -181,6 +182,10 @@ extension ConnectionStateMachine {
     case .later:
       output.moveWriterIndex(to: start)
       self.streams[slot].isAwaitingReply = true
+    case .noRoom(let bytes):
+      output.moveWriterIndex(to: start)
+      self.keep(body, of: slot)
+      self.park(slot, needing: bytes)
     }
   }
 

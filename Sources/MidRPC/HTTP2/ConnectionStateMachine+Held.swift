@@ -16,8 +16,7 @@ extension ConnectionStateMachine {
     let streamID = self.streams[slot].id
     guard self.heldBytes == 0 || self.heldBytes + dataLength <= self.limits.maxHeldBytes else {
       output.moveWriterIndex(to: start)
-      return try self.end(
-        slot, RPCStatus(.resourceExhausted, "too many answers wait for the connection's window"), output: &output)
+      return try self.end(slot, self.noRoomStatus, output: &output)
     }
     var data = ByteBuffer()
     if let rest = output.getSlice(at: output.writerIndex - dataLength, length: dataLength) {
@@ -27,6 +26,7 @@ extension ConnectionStateMachine {
     self.streams[slot].isHeld = true
     self.streams[slot].hasSentHeaders = true
     self.streams[slot].movedAt = self.now
+    self.heldMovedAt = self.now
     let response = HeldResponse(data: data, endsCall: endsCall)
     self.held[streamID] = response
     self.heldBytes += dataLength
@@ -69,6 +69,7 @@ extension ConnectionStateMachine {
       self.heldBytes -= length
       self.streams[slot].sendWindow -= Int32(length)
       self.streams[slot].movedAt = self.now
+      self.heldMovedAt = self.now
       if response.data.readableBytes == 0 {
         self.finishHeld(slot, endsCall: response.endsCall, output: &output)
       } else {
@@ -104,6 +105,7 @@ extension ConnectionStateMachine {
       self.heldMemory -= response.memory
     }
     if stream.isInTurn { self.heldOrder.removeAll { $0 == stream.id } }
+    if stream.isParked { self.parked.removeAll { $0.stream == stream.id } }
     self.streams.remove(at: slot)
   }
 

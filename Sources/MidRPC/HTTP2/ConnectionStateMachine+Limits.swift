@@ -75,29 +75,40 @@ extension ConnectionStateMachine {
   }
 
   /// Ends calls that stand still: requests that do not come whole, and responses that the peer does not take, for longer
-  /// than `age` nanoseconds; and calls of many messages whose caller's deadline has passed between two of them.
+  /// than `age` nanoseconds; calls that wait for room where nothing has moved for a third of that, since a caller that reads
+  /// one call after the other may leave those unread that stand before the one it reads; and calls of many messages whose caller's deadline has passed between two of them.
   mutating func endStuck<Dispatcher: CallDispatcher>(
     olderThan age: UInt64, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) {
     guard self.phase != .closed else { return }
     let now = self.now
+    let heldMovedAt = self.heldMovedAt
     var stuck: [UInt32] = []
     self.streams.updateEach { stream in
-      guard !stream.isAwaitingReply, stream.isHeld || !stream.isRemoteClosed else { return }
+      guard !stream.isAwaitingReply, stream.isHeld || stream.isParked || !stream.isRemoteClosed else { return }
       // A call of many messages may rest between two of them.
-      let isOld = now &- stream.movedAt > age && (stream.isHeld || stream.hasBody || !stream.isStreaming)
+      let isOld =
+        stream.isParked
+        ? now &- max(stream.movedAt, heldMovedAt) > age / 3
+        : now &- stream.movedAt > age && (stream.isHeld || stream.hasBody || !stream.isStreaming)
       if isOld || stream.deadline <= now { stuck.append(stream.id) }
     }
+    let noRoom = self.noRoomStatus
     do throws(ConnectionFault) {
       for streamID in stuck {
         guard let slot = self.streams.find(streamID) else { continue }
         if self.streams[slot].isHeld {
           try self.drop(slot, resetting: .cancel, dispatcher: &dispatcher, output: &output)
+        } else if self.streams[slot].isParked {
+          let isLate = self.streams[slot].deadline <= now
+          let late = RPCStatus(.deadlineExceeded, "there was no room for the answer in time")
+          try self.refuse(slot, isLate ? late : noRoom, dispatcher: &dispatcher, output: &output)
         } else {
           let status = RPCStatus(.deadlineExceeded, "the request did not come whole in time")
           try self.refuse(slot, status, dispatcher: &dispatcher, output: &output)
         }
       }
+      try self.serveReady(dispatcher: &dispatcher, output: &output)
       self.returnConnectionCredit(output: &output)
     } catch {
       self.fail(error, dispatcher: &dispatcher, output: &output)
@@ -108,7 +119,7 @@ extension ConnectionStateMachine {
   /// of them (the newest of equals), so that its bytes can be given back; its caller may safely try again.
   ///
   /// Requests that only lack END_STREAM need no window and are spared, and nothing is refused while a message waits for
-  /// its reply: that gives bytes back soon. What then stands still is ended by its caller's deadline or with its connection.
+  /// its reply, or for room for that: that gives bytes back soon. What then stands still is ended by its caller's deadline or with its connection.
   @inline(never)
   mutating func refuseLargestHalfSent<Dispatcher: CallDispatcher>(
     dispatcher: inout Dispatcher, output: inout ByteBuffer
@@ -116,7 +127,7 @@ extension ConnectionStateMachine {
     var largest: (bytes: Int, streamID: UInt32) = (0, 0)
     for (streamID, body) in self.bodies {
       guard let slot = self.streams.find(streamID) else { continue }
-      if self.streams[slot].isAwaitingReply { return }
+      if self.streams[slot].isAwaitingReply || self.streams[slot].isParked { return }
       let isIncomplete = body.withUnsafeBytes {
         $0.count < ResponseEncoding.prefixSize || $0.count - ResponseEncoding.prefixSize < Self.messageLength($0)
       }

@@ -36,12 +36,16 @@ extension ConnectionStateMachine {
   mutating func serveReady<Dispatcher: CallDispatcher>(
     dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) throws(ConnectionFault) {
-    while !self.ready.isEmpty, self.phase != .closed {
+    while self.hasTurns, self.phase != .closed {
       guard output.readableBytes <= RPCLimits.maxOutputBurst else {
         self.isPaused = true
         return
       }
-      try self.serveMessages(self.ready.removeFirst(), dispatcher: &dispatcher, output: &output)
+      if self.ready.isEmpty {
+        try self.serveParked(dispatcher: &dispatcher, output: &output)
+      } else {
+        try self.serveMessages(self.ready.removeFirst(), dispatcher: &dispatcher, output: &output)
+      }
     }
   }
 
@@ -56,7 +60,7 @@ extension ConnectionStateMachine {
   }
 
   /// Hands over the messages of a call that have come whole, until one has to wait.
-  private mutating func serveMessages<Dispatcher: CallDispatcher>(
+  mutating func serveMessages<Dispatcher: CallDispatcher>(
     _ streamID: UInt32, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) throws(ConnectionFault) {
     guard let found = self.streams.find(streamID) else { return }
@@ -117,7 +121,7 @@ extension ConnectionStateMachine {
   ) throws(ConnectionFault) -> Step {
     guard let slot = self.streams.find(streamID) else { return .wait }
     let stream = self.streams[slot]
-    guard !stream.isAwaitingReply, !stream.isHeld else { return .wait }
+    guard !stream.isAwaitingReply, !stream.isHeld, !stream.isParked else { return .wait }
     if body.isEmpty { return stream.isRemoteClosed ? .over : .wait }
     let isShort =
       body.count < ResponseEncoding.prefixSize
@@ -135,9 +139,11 @@ extension ConnectionStateMachine {
     }
     let messageStart = output.writerIndex
     let result = dispatcher.dispatch(
-      route: Int(stream.route), stream: streamID, deadline: stream.deadline, message: message, output: &output)
+      route: Int(stream.route), stream: streamID, deadline: stream.deadline, message: message, room: self.room(slot),
+      output: &output)
     switch result {
     case .message:
+      self.isServingParked = false  // Further messages of the call stand behind those that wait.
       let length = output.writerIndex - messageStart
       try self.finishMessage(slot, start: start, messageStart: messageStart, messageLength: length, output: &output)
     case .failure(let status):
@@ -146,6 +152,10 @@ extension ConnectionStateMachine {
     case .later:
       output.moveWriterIndex(to: start)
       self.streams[slot].isAwaitingReply = true
+    case .noRoom(let bytes):
+      output.moveWriterIndex(to: start)
+      self.park(slot, needing: bytes)
+      return .wait
     }
     return .taken(length)
   }
@@ -153,7 +163,7 @@ extension ConnectionStateMachine {
   /// Gives the peer back what its stream has used, where only its bytes are waited for.
   private mutating func returnStreamCredit(_ slot: Int, unread: Int, output: inout ByteBuffer) {
     let stream = self.streams[slot]
-    guard !stream.isRemoteClosed, !stream.isAwaitingReply, !stream.isHeld else { return }
+    guard !stream.isRemoteClosed, !stream.isAwaitingReply, !stream.isHeld, !stream.isParked else { return }
     let owed = self.limits.streamWindow - Int(stream.receiveWindow) - unread
     guard owed > 0, Int(stream.receiveWindow) < self.limits.streamWindow / 2 else { return }
     output.writeWindowUpdate(streamID: stream.id, increment: owed)

@@ -99,8 +99,15 @@ struct ConnectionStateMachine {
   var heldBytes = 0
   /// What they take in memory.
   var heldMemory = 0
+  /// When one of them was last held, or moved.
+  var heldMovedAt: UInt64 = 0
   /// Those of them that only the connection's window holds back, in the order of their turns.
   var heldOrder: [UInt32] = []
+  /// Calls whose next message is to be handed over once there is room for its answer, and how long that is, in the order
+  /// of their turns.
+  var parked: [(stream: UInt32, bytes: Int)] = []
+  /// Whether the call being served was the first of ``parked``.
+  var isServingParked = false
   /// Calls of many messages that may go on, in the order of their turns.
   var ready: [UInt32] = []
   /// Whether input waits until the output has left, and others have had their turn.
@@ -231,7 +238,7 @@ struct ConnectionStateMachine {
         try self.process(
           frame, UnsafeRawBufferPointer(rebasing: bytes[start..<offset]), dispatcher: &dispatcher, output: &output)
         if self.phase == .closed { return bytes.count }
-        if !self.ready.isEmpty { try self.serveReady(dispatcher: &dispatcher, output: &output) }
+        if self.hasTurns { try self.serveReady(dispatcher: &dispatcher, output: &output) }
         self.returnConnectionCredit(output: &output)
       }
     } catch {
@@ -305,6 +312,7 @@ struct ConnectionStateMachine {
     self.heldBytes = 0
     self.heldMemory = 0
     self.heldOrder = []
+    self.parked = []
     self.ready = []
     self.leftover = []
     self.openBlock = nil

@@ -23,6 +23,8 @@ struct StreamState {
   var isAwaitingReply = false
   /// A part of the response waits in the table of held responses.
   var isHeld = false
+  /// A message waits for room for its answer.
+  var isParked = false
   /// The response's headers have left.
   var hasSentHeaders = false
   /// A part of the request's message waits in the table of bodies.

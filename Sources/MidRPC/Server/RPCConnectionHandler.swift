@@ -41,7 +41,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// The calls that were left for later, by stream.
   var waiting: [UInt32: RPCReply] = [:]
-  private(set) lazy var mailbox = RPCMailbox(handler: self, eventLoop: self.eventLoop)
+  var openMailbox: RPCMailbox?
 
   // The calls that the current burst has answered, told to the observer in one go.
   var burstStart: NIODeadline
@@ -89,6 +89,8 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     self.heldMemory = 0
     if self.context != nil { self.observer?.connectionClosed() }
     self.context = nil
+    self.openMailbox?.close()
+    self.openMailbox = nil
     context.fireChannelInactive()
   }
 

@@ -27,7 +27,8 @@ public struct RPCLimits: Sendable, Hashable {
   /// `too_many_pings`, at which gRPC's clients slow down. Default 2.
   public var maxPingStrikes = 2
   /// Bytes of responses that the peer's flow control holds back, over all of a connection's calls; one response may be
-  /// larger where it is alone. What can't be kept is answered RESOURCE_EXHAUSTED. Default 1 MiB.
+  /// larger where it is alone. What can't be kept waits where its method can tell, and is answered RESOURCE_EXHAUSTED where
+  /// not, or where the peer reads nothing. Default 1 MiB.
   public var maxHeldBytes = 1024 * 1024
 
   /// Bytes that a burst of requests may bring about before they are sent; the rest of the burst waits for the socket.

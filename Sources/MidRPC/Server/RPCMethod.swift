@@ -8,6 +8,9 @@ public enum RPCOutcome: Sendable {
   case failure(RPCStatus)
   /// The call will be answered through the ``RPCReply`` that ``RPCCall/answerLater()`` gave out.
   case later
+  /// The response takes so many bytes, more than ``RPCCall/room``: the method is called again once there is room for them.
+  /// The call must have had no effect; whatever was appended to the response is thrown away.
+  case noRoom(Int)
 }
 
 /// One method of a service: one reply for each message of a call.
@@ -66,6 +69,9 @@ struct RPCRoutes: Sendable {
 public struct RPCCall {
   /// When the caller stops waiting, by `NIODeadline`'s clock, or nil where it set no deadline.
   public let deadline: NIODeadline?
+  /// How many bytes the response may have now, 0 or more: less than `Int.max` where the client leaves answers unread. A
+  /// longer one may end the call with RESOURCE_EXHAUSTED; a method that can tell returns ``RPCOutcome/noRoom(_:)`` instead.
+  public let room: Int
   /// The event loop that the call is served on.
   public let eventLoop: any EventLoop
 

@@ -81,6 +81,16 @@ public final class RPCReply: Sendable {
   }
 }
 
+extension RPCConnectionHandler {
+  /// Where answers come that are given later; made for the first of them.
+  var mailbox: RPCMailbox {
+    if let mailbox = self.openMailbox { return mailbox }
+    let mailbox = RPCMailbox(handler: self, eventLoop: self.eventLoop)
+    self.openMailbox = mailbox
+    return mailbox
+  }
+}
+
 /// Answers on their way to a connection's event loop: many that come together wake it once and leave in one write.
 final class RPCMailbox: Sendable {
   struct Letter: Sendable {
@@ -90,16 +100,17 @@ final class RPCMailbox: Sendable {
 
   private let letters = Mutex<[Letter]>([])
   private let eventLoop: any EventLoop
-  private let handler: NIOLoopBound<WeakHandler>
-
-  struct WeakHandler {
-    weak var handler: RPCConnectionHandler?
-  }
+  /// Strong, until ``close()``: an object with a weak reference pays for it at each retain and release, and the handler is
+  /// retained some times for each call.
+  private let handler: NIOLoopBoundBox<RPCConnectionHandler?>
 
   init(handler: RPCConnectionHandler, eventLoop: any EventLoop) {
     self.eventLoop = eventLoop
-    self.handler = NIOLoopBound(WeakHandler(handler: handler), eventLoop: eventLoop)
+    self.handler = NIOLoopBoundBox(handler, eventLoop: eventLoop)
   }
+
+  /// Lets go of the handler, which has no connection any more. On the event loop.
+  func close() { self.handler.value = nil }
 
   func post(_ letter: Letter) {
     let isFirst = self.letters.withLock { letters in
@@ -107,7 +118,7 @@ final class RPCMailbox: Sendable {
       return letters.count == 1
     }
     guard isFirst else { return }
-    self.eventLoop.execute { self.handler.value.handler?.deliver() }
+    self.eventLoop.execute { self.handler.value?.deliver() }
   }
 
   func take() -> [Letter] {

@@ -115,7 +115,7 @@ package enum Settings {
     help: "Where HTTP listens, or off. It is served over TLS where gRPC is. See docs/http-api.md.")
   static let httpMaxConnections = Setting(
     "http.max_connections", .integer(1...1_000_000), default: "1000",
-    help: "How many HTTP connections are served at once; more wait until one ends.")
+    help: "How many HTTP connections are served at once; where there are as many, the one idle longest gives way.")
   static let httpMaxHeaderBytes = Setting(
     "http.max_header_bytes", .integer(1_024...1_048_576), default: "16384",
     help: "The largest header of a request, in bytes.")
@@ -129,7 +129,7 @@ package enum Settings {
   )
   static let httpRequestTimeout = Setting(
     "http.request_timeout", .duration(.milliseconds(100)...(.seconds(600))), default: "10s",
-    help: "How long a request may take to come whole, and an answer that its client does not take may stand still.")
+    help: "How long a request may take to come whole, and how long its client may read nothing of an answer.")
   static let httpIdleTimeout = Setting(
     "http.idle_timeout", .duration(.seconds(1)...(.seconds(86_400))), default: "60s",
     help: "How long a connection may go without a request, TLS handshake and header included, before it is closed.")

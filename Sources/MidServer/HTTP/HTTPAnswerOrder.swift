@@ -18,6 +18,9 @@ struct HTTPAnswerOrder: Sendable {
   /// How many answers may be open once the refused request's turn has come; nil where none was refused.
   private var turn: Int?
 
+  /// Whether every request that was passed on has its whole answer.
+  var isDone: Bool { self.open == 0 && !self.isAnswering }
+
   /// A request's head was passed on.
   mutating func requestBegan() { self.open += 1 }
 

@@ -3,6 +3,12 @@ import Logging
 import MidRPC
 import NIOCore
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// HTTP/1.1 on an accepted connection, within TLS where the server has a certificate. The certificate is asked for at
 /// each connection, so that one that was read again counts from then on.
 struct HTTPChildChannel: HTTPChannelHandler {
@@ -12,9 +18,20 @@ struct HTTPChildChannel: HTTPChannelHandler {
   var responder: HTTPChannelHandler.Responder { self.http.responder }
 
   func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
-    guard let tls = self.tls else { return self.http.setup(channel: channel, logger: logger) }
-    return channel.eventLoop.makeCompletedFuture { try tls.secureHTTP1(channel) }
-      .flatMap { self.http.setup(channel: channel, logger: logger) }
+    channel.eventLoop.makeCompletedFuture {
+      try Self.limitUnsent(channel)
+      if let tls = self.tls { try tls.secureHTTP1(channel) }
+    }
+    .flatMap { self.http.setup(channel: channel, logger: logger) }
+  }
+
+  /// Has the system take no more of an answer than the client is about to read, 64 KiB. It would take some megabytes of
+  /// them otherwise, whose reading nobody could see: a slow client would look like one that reads nothing.
+  private static func limitUnsent(_ channel: any Channel) throws {
+    #if os(Linux)
+      let option = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_NOTSENT_LOWAT))
+      try channel.syncOptions?.setOption(option, value: 64 * 1024)
+    #endif
   }
 
   func handle(value: HTTP1Channel.Value, logger: Logger) async {

@@ -16,6 +16,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   private let maximumBody: Int
   private let requestTimeout: TimeAmount
   private let grace: TimeAmount
+  private let connections: HTTPConnections?
+  private var member: HTTPConnections.Member?
   /// Bytes of body that the request being read still may have, or nil between requests.
   private var bodyLeft: Int?
   private var isBroken = false
@@ -23,24 +25,40 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   private var isRefused = false
   private var order = HTTPAnswerOrder()
   private var requestTimer: Scheduled<Void>?
-  private var writeTimer: Scheduled<Void>?
+  private var reading: HTTPReadingWatch?
+  private var writeTimer: RepeatedTask?
   private var endTimer: Scheduled<Void>?
 
   /// - Parameters:
   ///   - maximumBody: The longest body, in bytes.
-  ///   - requestTimeout: How long a request may take from its header to its end, and how long the client may leave
-  ///     answers unread.
+  ///   - requestTimeout: How long a request may take from its header to its end, and how long the client may take nothing
+  ///     of answers that wait for it.
   ///   - grace: How long an open connection may take to end once the server stops.
-  init(maximumBody: Int, requestTimeout: TimeAmount, grace: TimeAmount) {
+  ///   - connections: Where the connection says whether it waits for a request, if anywhere.
+  init(maximumBody: Int, requestTimeout: TimeAmount, grace: TimeAmount, connections: HTTPConnections? = nil) {
+    self.connections = connections
     self.maximumBody = maximumBody
     self.requestTimeout = requestTimeout
     self.grace = grace
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { self.cancelTimers() }
+  func handlerAdded(context: ChannelHandlerContext) {
+    let bound = NIOLoopBound((handler: self, channel: context.channel), eventLoop: context.eventLoop)
+    let loop = context.eventLoop
+    self.member = self.connections?.join {
+      loop.execute { bound.value.handler.closeIfIdle(bound.value.channel) }
+    }
+  }
+
+  /// Makes room for another connection, where this one still waits for a request.
+  func closeIfIdle(_ channel: any Channel) {
+    if self.isIdle { channel.close(promise: nil) }
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) { self.end() }
 
   func channelInactive(context: ChannelHandlerContext) {
-    self.cancelTimers()
+    self.end()
     context.fireChannelInactive()
   }
 
@@ -53,6 +71,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
         return self.refuse(context, isOpen: false)
       }
       self.order.requestBegan()
+      self.member?.becameBusy()
     case .body(let bytes):
       let left = (self.bodyLeft ?? 0) - bytes.readableBytes
       guard left >= 0 else { return self.refuse(context, isOpen: true) }
@@ -61,6 +80,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       self.bodyLeft = nil
       self.requestTimer?.cancel()
       self.requestTimer = nil
+      if self.isIdle { self.member?.becameIdle() }
     }
     context.fireChannelRead(data)
   }
@@ -86,14 +106,42 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     case .end:
       context.write(data, promise: promise)
       if let refusal = self.order.responseEnded() { self.end(context, refusal) }
+      if self.isIdle { self.member?.becameIdle() }
     }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
     self.writeTimer?.cancel()
-    self.writeTimer = context.channel.isWritable ? nil : self.closeLater(context, after: self.requestTimeout)
+    self.writeTimer = nil
+    if !context.channel.isWritable { self.watchReading(context) }
     context.fireChannelWritabilityChanged()
   }
+
+  /// Looks now and then whether the client takes any of what waits for it, and ends a connection whose client does not.
+  private func watchReading(_ context: ChannelHandlerContext) {
+    let loop = context.eventLoop
+    let interval = TimeAmount.nanoseconds(max(1, self.requestTimeout.nanoseconds / 4))
+    let bound = NIOLoopBound((handler: self, channel: context.channel), eventLoop: loop)
+    self.reading = HTTPReadingWatch(left: Self.unsentBytes(context.channel), at: loop.now)
+    self.writeTimer = loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { task in
+      let (handler, channel) = bound.value
+      let left = Self.unsentBytes(channel)
+      guard handler.reading?.isOver(left: left, at: loop.now, patience: handler.requestTimeout) ?? true else { return }
+      task.cancel()
+      channel.close(promise: nil)
+    }
+  }
+
+  private static func unsentBytes(_ channel: any Channel) -> Int {
+    do {
+      return try channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
+    } catch {
+      return 0  // The channel is closed: it holds nothing.
+    }
+  }
+
+  /// Whether the connection waits for a request, having answered all before.
+  private var isIdle: Bool { self.bodyLeft == nil && self.order.isDone && !self.isBroken }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if event is ChannelShouldQuiesceEvent, self.endTimer == nil {
@@ -137,8 +185,11 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     return context.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
   }
 
-  private func cancelTimers() {
-    for timer in [self.requestTimer, self.writeTimer, self.endTimer] { timer?.cancel() }
+  private func end() {
+    self.member?.left()
+    self.member = nil
+    self.writeTimer?.cancel()
+    for timer in [self.requestTimer, self.endTimer] { timer?.cancel() }
     (self.requestTimer, self.writeTimer, self.endTimer) = (nil, nil, nil)
   }
 }

@@ -86,6 +86,13 @@ extension Response {
       body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
   }
 
+  /// An answer of JSON that stands in a buffer, which no cache keeps.
+  static func json(_ body: ByteBuffer) -> Response {
+    Response(
+      status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-store"],
+      body: ResponseBody(byteBuffer: body))
+  }
+
   /// An answer of JSON, which no cache keeps.
   static func json(_ text: String, status: HTTPResponse.Status = .ok) -> Response {
     .text(text, type: "application/json", status: status)

@@ -76,9 +76,11 @@ package struct HTTPService: Service {
       self.settings.maxBodyBytes, TimeAmount(self.settings.requestTimeout), TimeAmount(self.grace)
     )
     let header = self.settings.maxHeaderBytes
+    let connections = HTTPConnections(maximum: self.settings.maxConnections)
     let configuration = HTTP1Channel.Configuration(
       additionalChannelHandlers: [
-        HTTPConnectionLimits(maximumBody: maximumBody, requestTimeout: timeout, grace: grace)
+        HTTPConnectionLimits(
+          maximumBody: maximumBody, requestTimeout: timeout, grace: grace, connections: connections)
       ],
       idleTimeout: TimeAmount(self.settings.idleTimeout),
       httpDecoderConfiguration: .init(maxHeaderFieldSize: header, maxHeaderListSize: header, maxHeaderFieldCount: 100))
@@ -90,8 +92,7 @@ package struct HTTPService: Service {
       configuration: ApplicationConfiguration(
         address: .hostname(address.host, port: address.port),
         serverName: Self.serverName,
-        availableConnectionsDelegate: MaximumAvailableConnections(
-          self.settings.maxConnections, logger: Self.quiet)),
+        availableConnectionsDelegate: HTTPConnections.Delegate(connections: connections)),
       onServerRunning: { channel in
         onListening(HostPort(host: address.host, port: channel.localAddress?.port ?? address.port))
       },

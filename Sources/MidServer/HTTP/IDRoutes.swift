@@ -35,6 +35,8 @@ struct IDRoutes: Sendable {
     try query.check(allowed: ["tag", "count", "format"])
     if let mode = TextMode(rawValue: name) { return try self.texts(mode, query) }
     let mode = try Self.mode(name, allowed: IDMethods.allModes)
+    // With a format, the tag is whose form it is.
+    if mode == .snowflake, query["format"] == nil { try Self.refuse(tag: query["tag"], of: name) }
     let count = try self.count(query["count"])
     let tag = try Self.tag(query["tag"])
     if let format = query["format"] { return try await self.formatted(mode, tag, query, format) }
@@ -104,14 +106,29 @@ struct IDRoutes: Sendable {
 
   /// Ids that are texts. They have no tag, as Snowflake ids have none.
   private func texts(_ mode: TextMode, _ query: HTTPQuery) throws(HTTPProblem) -> Response {
+    try Self.refuse(tag: query["tag"], of: mode.rawValue)
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
-    let texts: [String]
+    if let name = query["format"] {
+      let texts: [String]
+      do throws(IDError) { texts = try self.ids.texts.next(mode, count: count, IDFormat(name)) } catch {
+        throw HTTPProblem(error)
+      }
+      self.ids.meter.issued(mode, count: Int64(count))
+      return Self.json(mode.rawValue, texts)
+    }
+    var body = ByteBuffer(string: "{\"mode\":\"\(mode)\",\"ids\":[")
+    // Letters, digits and hyphens: nothing that a JSON string would have to escape.
+    let (before, after) = (Array("\"".utf8), Array("\",".utf8))
     do throws(IDError) {
-      let format: IDFormat? = if let name = query["format"] { try IDFormat(name) } else { nil }
-      texts = try self.ids.texts.next(mode, count: count, format)
-    } catch { throw HTTPProblem(error) }
+      try self.ids.texts.write(mode, count: count, before: before, after: after, to: &body)
+    } catch {
+      throw HTTPProblem(error)
+    }
     self.ids.meter.issued(mode, count: Int64(count))
-    return Self.json(mode.rawValue, texts)
+    // In the place of the last comma.
+    body.moveWriterIndex(to: body.writerIndex - 1)
+    body.writeString("]}")
+    return .json(body)
   }
 
   private func batch(_ request: Request) async throws(HTTPProblem) -> Response {
@@ -137,6 +154,7 @@ struct IDRoutes: Sendable {
       throw .badRequest("ids of mode \(call.mode) are texts, which come in no ranges: GET /v1/ids/\(call.mode)?count=N")
     }
     let mode = try Self.mode(call.mode, allowed: IDMethods.modes)
+    if mode == .snowflake { try Self.refuse(tag: call.tag, of: call.mode) }
     let tag = try Self.tag(call.tag)
     let ranges = try await self.take(mode, tag, call.count)
     let texts = ranges.map { "{\"start\":\"\($0.start)\",\"stride\":\"\($0.stride)\",\"count\":\($0.count)}" }
@@ -166,6 +184,11 @@ struct IDRoutes: Sendable {
   static func tag(_ text: String?) throws(HTTPProblem) -> Tag {
     guard let text else { return .default }
     do throws(IDError) { return try Tag(text) } catch { throw HTTPProblem(error) }
+  }
+
+  /// Whoever names a tag expects ids of that tag's own, which this mode has not.
+  private static func refuse(tag: String?, of mode: String) throws(HTTPProblem) {
+    guard tag == nil else { throw .badRequest("ids of mode \(mode) have no tag") }
   }
 
   private static func mode(_ name: String, allowed: String) throws(HTTPProblem) -> RequestFields.Mode {

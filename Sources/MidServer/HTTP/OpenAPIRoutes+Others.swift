@@ -53,27 +53,33 @@ extension OpenAPIRoutes {
   }
 
   /// Tinyid's paths. They take any method, and their fields in a form too.
-  static let tinyid = [
-    Self.tinyidPath(
-      "nextId", "Ids of a tag.", hasCount: true,
-      "{\"anyOf\": [{\"type\": \"null\"}, {\"type\": \"array\", \"items\": {\"type\": \"integer\"}}]}"),
-    Self.tinyidPath("nextIdSimple", "Ids of a tag, separated by commas; nothing where there are none.", hasCount: true),
-    Self.tinyidPath(
-      "nextSegmentId", "A segment whose ids the client hands out.",
-      "{\"anyOf\": [{\"type\": \"null\"}, {\"$ref\": \"#/components/schemas/TinyidSegment\"}]}"),
-    Self.tinyidPath("nextSegmentIdSimple", "The same: currentId, loadingId, maxId, delta, remainder."),
-  ].joined(separator: ",\n")
+  ///
+  /// - Parameter most: The most ids of one call.
+  static func tinyid(atMost most: Int) -> String {
+    [
+      Self.tinyidPath(
+        "nextId", "Ids of a tag.", atMost: most,
+        "{\"anyOf\": [{\"type\": \"null\"}, {\"type\": \"array\", \"items\": {\"type\": \"integer\"}}]}"),
+      Self.tinyidPath(
+        "nextIdSimple", "Ids of a tag, separated by commas; nothing where there are none.", atMost: most),
+      Self.tinyidPath(
+        "nextSegmentId", "A segment whose ids the client hands out.",
+        "{\"anyOf\": [{\"type\": \"null\"}, {\"$ref\": \"#/components/schemas/TinyidSegment\"}]}"),
+      Self.tinyidPath("nextSegmentIdSimple", "The same: currentId, loadingId, maxId, delta, remainder."),
+    ].joined(separator: ",\n")
+  }
 
   private static func tinyidPath(
-    _ name: String, _ summary: String, hasCount: Bool = false, _ data: String? = nil
+    _ name: String, _ summary: String, atMost most: Int? = nil, _ data: String? = nil
   ) -> String {
     let count =
-      hasCount
-      ? """
-      ,
-          {"name": "batchSize", "in": "query", "description": "How many; more than 100000 is 100000.",
-            "schema": {"type": "integer", "minimum": -2147483648, "maximum": 2147483647, "default": 1}}
-      """ : ""
+      most.map { most in
+        """
+        ,
+            {"name": "batchSize", "in": "query", "description": "How many; more than \(most) is \(most).",
+              "schema": {"type": "integer", "minimum": -2147483648, "maximum": 2147483647, "default": 1}}
+        """
+      } ?? ""
     let content =
       data.map {
         """

@@ -18,8 +18,7 @@ struct OpenAPIRoutes: Sendable {
       ] + TextMode.allCases.map { ($0.rawValue, min(maximumList, Int(TextIDs.maximumBatch)), "TextList") })
     let paths = [
       list, Self.named, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.decode, Self.health,
-      Self.leaf,
-      Self.tinyid,
+      Self.leaf, Self.tinyid(atMost: min(Int(TinyidRoutes.maximumBatch), maximumBatch)),
     ]
     let formats = Self.quoted(forms.formats.map(\.description))
     self.document =
@@ -89,11 +88,12 @@ struct OpenAPIRoutes: Sendable {
 
   private static func batch(_ maximum: Int, _ maximumTickets: Int) -> String {
     func variant(_ mode: String, _ maximum: Int) -> String {
-      """
-      {"type": "object", "required": ["mode", "count"], "additionalProperties": false, "properties": {
-          "mode": {"const": "\(mode)"}, "tag": {"$ref": "#/components/schemas/Tag"},
-          "count": {"type": "integer", "minimum": 1, "maximum": \(maximum)}}}
-      """
+      let tag = mode == "snowflake" ? "" : "\"tag\": {\"$ref\": \"#/components/schemas/Tag\"}, "
+      return """
+        {"type": "object", "required": ["mode", "count"], "additionalProperties": false, "properties": {
+            "mode": {"const": "\(mode)"}, \(tag)
+            "count": {"type": "integer", "minimum": 1, "maximum": \(maximum)}}}
+        """
     }
     return """
       "/v1/ids:batch": {"post": {

@@ -4,25 +4,31 @@ import Logging
 import NIOCore
 import ServiceLifecycle
 
-/// Serves `GET /metrics` over HTTP to Prometheus, and nothing else.
+/// Serves `GET /metrics` over HTTP to Prometheus, and `/healthz` and `/readyz` to whoever watches over the process: also
+/// while callers take every connection of the HTTP port. Nothing else.
 package struct MetricsServer: Service {
   /// How many connections are served at once; more wait in the system's queue.
   static let maximumConnections = 64
 
   private let address: HostPort
   private let registry: PrometheusRegistry
+  private let health: HealthRoutes
   private let onListening: @Sendable (HostPort) -> Void
 
   /// Creates a server that does not listen yet.
   ///
   /// - Parameters:
   ///   - address: Where to listen; port 0 takes a free one.
+  ///   - registry: What is told of the process.
+  ///   - readiness: Says whether ids can be had.
   ///   - onListening: Told the address once it is bound, with its real port.
   package init(
-    address: HostPort, registry: PrometheusRegistry, onListening: @escaping @Sendable (HostPort) -> Void = { _ in }
+    address: HostPort, registry: PrometheusRegistry, readiness: Readiness,
+    onListening: @escaping @Sendable (HostPort) -> Void = { _ in }
   ) {
     self.address = address
     self.registry = registry
+    self.health = HealthRoutes(readiness: readiness)
     self.onListening = onListening
   }
 
@@ -37,6 +43,7 @@ package struct MetricsServer: Service {
         status: .ok, headers: [.contentType: PrometheusText.contentType],
         body: ResponseBody(byteBuffer: ByteBuffer(string: registry.scrape())))
     }
+    self.health.add(to: router)
     let address = self.address
     let onListening = self.onListening
     let application = Application(

@@ -23,8 +23,11 @@ extension IDMethods {
     }
     guard let mode else { return self.named(fields, message, isBatch: false, &response) }
     do throws(IDError) {
-      let text = try self.texts.next(mode, count: 1, try Self.format(fields))
-      GenerateIDResponse(text: text.first ?? "").encode(into: &response)
+      let text =
+        fields.format.isEmpty
+        ? try self.texts.next(mode)
+        : try self.texts.next(mode, count: 1, IDFormat(fields.formatText)).first ?? ""
+      GenerateIDResponse(text: text).encode(into: &response)
     } catch {
       return .failure(RPCStatus(error))
     }
@@ -77,14 +80,11 @@ extension IDMethods {
     }
   }
 
-  private static func format(_ fields: RequestFields) throws(IDError) -> IDFormat? {
-    fields.format.isEmpty ? nil : try IDFormat(fields.formatText)
-  }
-
   /// Answers a batch whose mode is none of the numbers'. It comes whole or the call fails.
   @inline(never)
   func textBatch(
-    _ fields: RequestFields, _ message: UnsafeRawBufferPointer, _ response: inout ByteBuffer
+    _ call: borrowing RPCCall, _ fields: RequestFields, _ message: UnsafeRawBufferPointer,
+    _ response: inout ByteBuffer
   ) -> RPCOutcome {
     guard let mode = TextMode(rawValue: fields.modeText) else {
       return self.named(fields, message, isBatch: true, &response)
@@ -98,14 +98,36 @@ extension IDMethods {
       return .failure(
         RPCStatus(.invalidArgument, "request_key is for modes whose ids are numbers: \(Self.modes)"))
     }
-    let texts: [String]
+    guard fields.format.isEmpty else { return self.formattedTexts(call, fields, mode, &response) }
+    // Each text stands as an element of field 2 of `mid.v1.GenerateBatchResponse`, behind the field's tag and its length.
+    let head: [UInt8] = [0x12, UInt8(mode.length)]
+    let count = Int(fields.count)
+    let size = count * (head.count + mode.length)
+    // A client that has several batches under way, or is slow to read, gets them one after the other.
+    guard size <= call.room else { return .noRoom(size) }
     do throws(IDError) {
-      texts = try self.texts.next(mode, count: Int(fields.count), try Self.format(fields))
+      try self.texts.write(mode, count: count, before: head, to: &response)
     } catch {
       return .failure(RPCStatus(error))
     }
-    GenerateBatchResponse(texts: texts).encode(into: &response)
-    self.meter.issued(mode, count: Int64(texts.count))
+    self.meter.issued(mode, count: Int64(count))
+    return .reply
+  }
+
+  /// A batch of a size that is checked, in other digits than the kind's own.
+  private func formattedTexts(
+    _ call: borrowing RPCCall, _ fields: RequestFields, _ mode: TextMode, _ response: inout ByteBuffer
+  ) -> RPCOutcome {
+    do throws(IDError) {
+      let format = try IDFormat(fields.formatText)
+      // The longest texts are decimal.
+      let size = Int(fields.count) * (2 + TextBase.decimal.width(bits: mode.bits))
+      guard size <= call.room else { return .noRoom(size) }
+      GenerateBatchResponse(texts: try self.texts.next(mode, count: Int(fields.count), format)).encode(into: &response)
+    } catch {
+      return .failure(RPCStatus(error))
+    }
+    self.meter.issued(mode, count: Int64(fields.count))
     return .reply
   }
 }

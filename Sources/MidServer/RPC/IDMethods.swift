@@ -160,7 +160,7 @@ package final class IDMethods: Sendable {
     } catch {
       return Self.unreadable(error)
     }
-    guard fields.mode != .other else { return self.textBatch(fields, message, &response) }
+    guard fields.mode != .other else { return self.textBatch(call, fields, message, &response) }
     let count = Int64(fields.count)
     guard fields.format.isEmpty else { return self.formatted(call, fields, count: count, &response) }
     guard (1...self.limits.maximumBatch).contains(count) else {

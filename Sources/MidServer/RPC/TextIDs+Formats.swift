@@ -1,15 +1,18 @@
 import MidCore
 
+extension TextMode {
+  /// How many bits its ids have.
+  var bits: Int { self == .objectid ? 96 : 128 }
+}
+
 /// The same ids in other digits than their canonical text has.
 extension TextIDs {
-  /// Ids of a kind, as many as `count` says, 1 to ``maximumBatch``, as texts of a format; in their canonical texts where
-  /// there is none.
+  /// Ids of a kind, as many as `count` says, 1 to ``maximumBatch``, as texts of a format.
   ///
   /// - Throws: What the generators of ``MidCore`` throw, and ``MidCore/IDError/Code/invalidArgument`` for formats that only
   ///   tags have.
-  func next(_ mode: TextMode, count: Int, _ format: IDFormat?) throws(IDError) -> [String] {
-    guard let format else { return try self.next(mode, count: count) }
-    guard let form = try format.form(bits: mode == .objectid ? 96 : 128) else {
+  func next(_ mode: TextMode, count: Int, _ format: IDFormat) throws(IDError) -> [String] {
+    guard let form = try format.form(bits: mode.bits) else {
       throw IDError(.invalidArgument, "ids of mode \(mode) have no tag, and so no format \(format)")
     }
     var texts: [String] = []

@@ -62,15 +62,4 @@ package final class TextIDs: Sendable {
     case .ulid: try self.ulids.next().description
     }
   }
-
-  /// Ids of a kind, as many as `count` says, 1 to ``maximumBatch``, in their canonical texts.
-  ///
-  /// - Throws: What the generators of ``MidCore`` throw; nothing of the batch is used then.
-  package func next(_ mode: TextMode, count: Int) throws(IDError) -> [String] {
-    if mode == .uuid7 { return try self.uuids.version7(count: count).map(\.description) }
-    var texts: [String] = []
-    texts.reserveCapacity(count)
-    for _ in 0..<count { texts.append(try self.next(mode)) }
-    return texts
-  }
 }

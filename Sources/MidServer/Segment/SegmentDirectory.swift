@@ -232,14 +232,9 @@ package final class SegmentDirectory: Sendable {
     _ tag: Tag, step: Int64, stride: Int64 = 1, settings: SegmentSettings, highWater: Int64?, clock: any TimeSource,
     onLoadNeeded: @escaping @Sendable (SegmentGenerator, SegmentLoad) -> Void
   ) throws(IDError) -> SegmentGenerator {
-    let box = WeakGenerator()
-    let generator = try SegmentGenerator(
-      tag: tag, step: step, stride: stride, settings: settings, highWater: highWater, clock: clock
-    ) { load in
-      if let generator = box.generator.withLock({ $0.value }) { onLoadNeeded(generator, load) }
-    }
-    box.generator.withLock { $0.value = generator }
-    return generator
+    try SegmentGenerator(
+      tag: tag, step: step, stride: stride, settings: settings, highWater: highWater, clock: clock,
+      onLoadNeeded: onLoadNeeded)
   }
 
   /// Why there is no generator of `tag`; nil where it is in no list: see ``reason(for:)``.
@@ -270,13 +265,4 @@ package final class SegmentDirectory: Sendable {
   }
 
   private static let stopping = IDError(.notReady, "the service is stopping")
-
-  /// Lets a generator's own hook find it without keeping it alive.
-  private final class WeakGenerator: Sendable {
-    struct Reference {
-      weak var value: SegmentGenerator?
-    }
-
-    let generator = Mutex(Reference())
-  }
 }

@@ -139,7 +139,9 @@ package struct MidServer {
     services.append(MemoryReturn { rpc.heldMemory })
     if let address = self.configuration.metricsAddress {
       services.append(
-        MetricsServer(address: address, registry: self.registry) { listening.bound("metrics", $0) })
+        MetricsServer(address: address, registry: self.registry, readiness: readiness) {
+          listening.bound("metrics", $0)
+        })
     }
     let http = self.makeHTTP(ids, readiness: readiness, tokens: tokens, tls: certificates.context) {
       listening.bound($0, $1)

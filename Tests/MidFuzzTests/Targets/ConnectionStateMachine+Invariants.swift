@@ -21,7 +21,7 @@ extension ConnectionStateMachine {
     }
     if !self.isPaused {
       try require(self.leftover.count < FrameHeader.size + RPCLimits.maxFrameSize, "a whole frame was left lying")
-      try require(self.ready.isEmpty, "calls that may go on were left lying: \(self.ready)")
+      try require(!self.hasTurns, "calls that may go on were left lying: \(self.ready) \(self.parked)")
     }
     try self.checkMemory()
   }
@@ -45,7 +45,7 @@ extension ConnectionStateMachine {
     try require(self.streams.count == 0, "streams in a closed connection")
     try require(self.bodies.isEmpty && self.bufferedBytes == 0, "requests in a closed connection")
     try require(self.held.isEmpty && self.heldBytes == 0, "responses in a closed connection")
-    try require(self.heldOrder.isEmpty && self.ready.isEmpty, "turns in a closed connection")
+    try require(self.heldOrder.isEmpty && self.ready.isEmpty && self.parked.isEmpty, "turns in a closed connection")
     try require(self.leftover.isEmpty && self.openBlock == nil, "input in a closed connection")
   }
 
@@ -82,11 +82,17 @@ extension ConnectionStateMachine {
       try require(self.heldOrder.contains(id) == stream.isInTurn, "isInTurn of stream \(id)")
       try require(!stream.isInTurn || stream.isHeld, "stream \(id) stands in line with nothing held")
       try require(!(stream.isAwaitingReply && stream.isHeld), "stream \(id) awaits a reply while one is held")
+      let turns = self.parked.count { $0.stream == id }
+      try require(turns == (stream.isParked ? 1 : 0), "stream \(id) waits for room \(turns) times")
+      try require(
+        !stream.isParked || !stream.isAwaitingReply && !stream.isHeld && stream.hasBody,
+        "stream \(id) waits for nothing")
       try require(
         stream.receiveWindow >= 0 && Int(stream.receiveWindow) <= self.limits.streamWindow,
         "stream \(id) has a window of \(stream.receiveWindow)")
       if !stream.isStreaming && stream.isRemoteClosed {
-        try require(stream.isAwaitingReply || stream.isHeld, "unary call \(id) is complete and has no answer")
+        try require(
+          stream.isAwaitingReply || stream.isHeld || stream.isParked, "unary call \(id) is complete and has no answer")
       }
       if stream.isStreaming { try self.checkWaits(stream) }
     }
@@ -94,7 +100,7 @@ extension ConnectionStateMachine {
 
   /// A call of many messages stands still for a reason only.
   private func checkWaits(_ stream: StreamState) throws(Finding) {
-    guard !stream.isAwaitingReply, !stream.isHeld, !self.isPaused else { return }
+    guard !stream.isAwaitingReply, !stream.isHeld, !stream.isParked, !self.isPaused else { return }
     guard let body = self.bodies[stream.id] else {
       return try require(!stream.isRemoteClosed, "call \(stream.id) is over and was not ended")
     }
@@ -110,6 +116,7 @@ extension ConnectionStateMachine {
     let held = self.held.values.reduce(0) { $0 + $1.data.readableBytes }
     try require(held == self.heldBytes, "responses hold \(held), counted \(self.heldBytes)")
     try require(held <= self.limits.maxHeldBytes || self.held.count == 1, "\(held) bytes are held")
+    for (id, _) in self.parked { try require(self.streams.find(id) != nil, "stream \(id) waits for room and is gone") }
     try require(Set(self.heldOrder).count == self.heldOrder.count, "a stream stands in line twice: \(self.heldOrder)")
     for id in self.heldOrder {
       try require(self.held[id] != nil, "stream \(id) stands in line and holds nothing")

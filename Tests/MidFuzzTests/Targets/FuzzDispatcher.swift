@@ -30,17 +30,21 @@ struct FuzzDispatcher: CallDispatcher {
     switch first & 0x0f {
     case 8, 9: return (.later, [UInt8](repeating: 0xee, count: second))
     case 10: return (.failure(RPCStatus(.notFound, "100 % né\n\(second)")), [1, 2, 3])
-    case 11: return (.message, [UInt8](repeating: first, count: second * 100))
+    case 11, 13: return (.message, [UInt8](repeating: first, count: second * 100))
     case 12: return (.message, [])
     default: return (.message, message.reversed())
     }
   }
 
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
   ) -> CallResult {
     let message = Array(message)
     let (result, content) = Self.reply(to: message)
+    // Like a method that can tell how long its answer is.
+    if case .message = result, message.first.map({ $0 & 0x0f }) == 13, content.count > room {
+      return .noRoom(content.count)
+    }
     output.writeBytes(content)
     switch result {
     case .message:
@@ -49,6 +53,7 @@ struct FuzzDispatcher: CallDispatcher {
       if self.pending.contains(stream) { self.finding = Finding("stream \(stream) asked twice at once") }
       self.pending.append(stream)
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: nil))
+    case .noRoom: break
     case .failure:
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: nil))
       self.events.append(.failed(stream: stream))

@@ -11,6 +11,7 @@ struct RecordingDispatcher: CallDispatcher {
     var stream: UInt32
     var deadline: UInt64
     var message: [UInt8]
+    var room = Int.max
   }
 
   var calls: [Call] = []
@@ -19,9 +20,9 @@ struct RecordingDispatcher: CallDispatcher {
   var answer: (Call) -> (CallResult, [UInt8]) = { (.message, $0.message.reversed()) }
 
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
   ) -> CallResult {
-    let call = Call(route: route, stream: stream, deadline: deadline, message: Array(message))
+    let call = Call(route: route, stream: stream, deadline: deadline, message: Array(message), room: room)
     self.calls.append(call)
     let (result, reply) = self.answer(call)
     output.writeBytes(reply)

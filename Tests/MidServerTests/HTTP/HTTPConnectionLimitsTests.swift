@@ -6,6 +6,18 @@ import Testing
 
 @testable import MidServer
 
+/// Stands for the codec: of an answer, the body's bytes.
+private final class BareBytes: ChannelOutboundHandler {
+  typealias OutboundIn = HTTPResponsePart
+  typealias OutboundOut = ByteBuffer
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    if case .body(let bytes) = self.unwrapOutboundIn(data) {
+      context.write(self.wrapOutboundOut(bytes), promise: promise)
+    }
+  }
+}
+
 @Suite("What one HTTP connection may cost")
 struct HTTPConnectionLimitsTests {
   private func channel() throws -> EmbeddedChannel {
@@ -152,6 +164,36 @@ struct HTTPConnectionLimitsTests {
     channel.isWritable = false
     channel.pipeline.fireChannelWritabilityChanged()
     channel.embeddedEventLoop.advanceTime(by: .seconds(5))
+    #expect(!channel.isActive)
+  }
+
+  @Test func aClientThatReadsSlowlyIsWaitedForWhileItReads() throws {
+    let start = NIODeadline.uptimeNanoseconds(7)
+    let patience = TimeAmount.seconds(5)
+    var watch = HTTPReadingWatch(left: 400, at: start)
+    // Some bytes every four seconds until the sixtieth; then none, but for what the server writes at the sixty-sixth.
+    var over: [Int64] = []
+    for second in Int64(1)...75 {
+      let left = second < 66 ? 400 - Int(min(second, 60) / 4) : 500
+      if watch.isOver(left: left, at: start + .seconds(second), patience: patience) { over.append(second) }
+    }
+    #expect(over == [65] + Array(71...75))
+  }
+
+  @Test func anAnswerThatIsReadSlowlyIsNotCutOff() throws {
+    let channel = try self.channel()
+    try channel.pipeline.syncOperations.addHandler(BareBytes(), position: .first)
+    channel.isWritable = false
+    channel.pipeline.fireChannelWritabilityChanged()
+    for _ in 0..<20 {
+      // What waits changes, as it does where some of it leaves.
+      channel.write(HTTPResponsePart.body(ByteBuffer(repeating: 0, count: 100)), promise: nil)
+      channel.embeddedEventLoop.advanceTime(by: .seconds(4))
+      #expect(channel.isActive)
+    }
+    channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+    #expect(channel.isActive)
+    channel.embeddedEventLoop.advanceTime(by: .seconds(2))
     #expect(!channel.isActive)
   }
 

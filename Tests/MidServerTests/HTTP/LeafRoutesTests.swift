@@ -66,6 +66,57 @@ struct LeafRoutesTests {
     }
   }
 
+  @Test(arguments: [
+    ("0", 0), ("-0", 0), ("+5", 5), ("-1", -1), ("007", 7), ("9223372036854775807", Int64.max),
+    ("-9223372036854775808", .min), ("\u{663}\u{967}\u{FF10}", 310),
+  ])
+  func aNumberIsWhatJavaTakesForOne(_ text: String, _ number: Int64) {
+    #expect(LeafRoutes.number(text) == number)
+  }
+
+  @Test(arguments: [
+    "", "+", "-", "x", " 5", "5 ", "1.5", "0x10", "--5", "5-", "1,2", "1_000", "9223372036854775808",
+    "-9223372036854775809", "\u{2460}", "\u{BD}", "\u{1D7CF}",
+  ])
+  func whatJavaTakesForNoNumberIsNone(_ text: String) { #expect(LeafRoutes.number(text) == nil) }
+
+  @Test(arguments: [
+    // Any 64 bits are taken apart by shifts; this layout's epoch is 2021.
+    ("-1", 1_609_459_199_999, 4095, 1023), ("0", 1_609_459_200_000, 0, 0), ("%2B4097", 1_609_459_200_000, 1, 1),
+    ("-4096", 1_609_459_199_999, 0, 1023), ("-9223372036854775808", -589_564_055_552, 0, 0),
+  ])
+  func anyNumberIsTakenApart(_ text: String, _ time: Int64, _ sequence: Int, _ worker: Int) async throws {
+    let answer = try await HTTPDoor().ask("/decodeSnowflakeId?snowflakeId=\(text)")
+    #expect(
+      answer.text
+        == #"{"timestamp":"\#(time)(\#(time) here)","sequenceId":"\#(sequence)","workerId":"\#(worker)"}"#)
+  }
+
+  @Test(arguments: ["snowflakeId=", "snowflakeId", "snowflakeId=+5", "snowflakeId=1&snowflakeId=2", "snowflakeId=x"])
+  func whatIsNoNumberIsToldInLeafsWords(_ query: String) async throws {
+    let answer = try await HTTPDoor().ask("/decodeSnowflakeId?\(query)")
+    #expect(answer.status == 200 && answer.text == "{\"errorMsg\":\"snowflake Id反解析发生异常!\"}")
+  }
+
+  @Test func pagesShowAThousandTagsAndSayHowManyThereAre() async throws {
+    let door = try HTTPDoor()
+    var records: [TagRecord] = []
+    for number in 0..<1_000 { records.append(TagRecord(tag: try Tag("t\(1_000 + number)"), maxID: 0, step: 10)) }
+    door.server.directory.refreshed(records)
+    let all = try await door.ask("/db").text
+    #expect(all.components(separatedBy: "<tr>").count == 1 + 1 + 1_000 && !all.contains("<p>"))
+    records.append(TagRecord(tag: try Tag("t0"), maxID: 0, step: 10))
+    door.server.directory.refreshed(records)
+    let page = try await door.ask("/db").text
+    #expect(page.components(separatedBy: "<tr>").count == 1 + 1 + 1_000)
+    #expect(page.contains("<td>t0</td>") && page.contains("<td>t1998</td>") && !page.contains("<td>t1999</td>"))
+    #expect(page.contains("<p>The first 1000 of 1001 tags, by name.</p>"))
+    for record in records { #expect(try await door.ask("/api/segment/get/\(record.tag.name)").status == 200) }
+    let cache = try await door.ask("/cache").text
+    #expect(cache.components(separatedBy: "<tr>").count == 1 + 1 + 1_000)
+    #expect(cache.contains("<p>The first 1000 of 1001 tags, by name.</p>"))
+  }
+
   @Test func pagesEscapeWhatTheyShow() async throws {
     let door = try HTTPDoor()
     door.server.directory.refreshed([

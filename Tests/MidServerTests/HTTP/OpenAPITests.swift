@@ -67,5 +67,8 @@ struct OpenAPITests {
     #expect(text.components(separatedBy: "\"maximum\": 70,").count == 9)
     #expect(text.components(separatedBy: "\"maximum\": 9000}").count == 3)
     #expect(text.components(separatedBy: "\"maximum\": 50").count == 3)
+    #expect(text.components(separatedBy: "more than 9000 is 9000").count == 3)
+    let large = OpenAPIRoutes(maximumList: 70, maximumBatch: 1_000_000, maximumTickets: 50).document
+    #expect(large.components(separatedBy: "more than 100000 is 100000").count == 3)
   }
 }

@@ -10,6 +10,13 @@ import Testing
 @testable import MidServer
 
 @Suite struct MetricsServerTests {
+  /// Of a node that has Snowflake ids and no segments.
+  private static var readiness: Readiness {
+    Readiness(
+      health: HealthMethods(isSnowflakeReady: { true }, isSegmentReady: { false }, isTicketReady: { true })
+    ) { ["\($0) is off"] }
+  }
+
   /// Runs a server on a free port while `body` runs, then shuts it down gracefully.
   private func withServer(
     _ registry: PrometheusRegistry, _ body: @Sendable (HostPort) async throws -> Void
@@ -17,7 +24,7 @@ import Testing
     let (ports, continuation) = AsyncStream.makeStream(of: HostPort.self)
     let server = MetricsServer(
       address: HostPort(host: "127.0.0.1", port: 0), registry: registry,
-      onListening: { continuation.yield($0) })
+      readiness: Self.readiness, onListening: { continuation.yield($0) })
     let group = ServiceGroup(
       services: [server], logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
     try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -48,6 +55,23 @@ import Testing
     }
   }
 
+  @Test(.timeLimit(.minutes(10))) func itSaysWhetherTheProcessLivesAndIsReady() async throws {
+    try await self.withServer(PrometheusRegistry()) { address in
+      for (path, status, part) in [
+        ("/healthz", 200, #"{"status":"ok"}"#),
+        ("/readyz", 503, #""segment":{"ready":false,"reasons":["segment is off"]}"#),
+      ] {
+        var request = URLRequest(url: try #require(URL(string: "http://\(address)\(path)")))
+        let (data, response) = try await URLSession.shared.data(for: request)
+        #expect((response as? HTTPURLResponse)?.statusCode == status)
+        #expect(String(decoding: data, as: UTF8.self).contains(part))
+        request.httpMethod = "HEAD"
+        let (none, head) = try await URLSession.shared.data(for: request)
+        #expect((head as? HTTPURLResponse)?.statusCode == status && none.isEmpty)
+      }
+    }
+  }
+
   @Test(.timeLimit(.minutes(10))) func anIdleConnectionDoesNotHoldUpTheShutdown() async throws {
     try await self.withServer(PrometheusRegistry()) { address in
       _ = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -60,7 +84,7 @@ import Testing
       .bind(host: "127.0.0.1", port: 0).get()
     let address = HostPort(host: "127.0.0.1", port: try #require(taken.localAddress?.port))
     let error = await #expect(throws: ListenError.self) {
-      try await MetricsServer(address: address, registry: PrometheusRegistry()).run()
+      try await MetricsServer(address: address, registry: PrometheusRegistry(), readiness: Self.readiness).run()
     }
     #expect(
       error?.description
@@ -71,7 +95,7 @@ import Testing
   @Test(.timeLimit(.minutes(10))) func anAddressOfAnotherMachineIsToldInOneLine() async throws {
     let address = HostPort(host: "192.0.2.1", port: 9_190)
     let error = await #expect(throws: ListenError.self) {
-      try await MetricsServer(address: address, registry: PrometheusRegistry()).run()
+      try await MetricsServer(address: address, registry: PrometheusRegistry(), readiness: Self.readiness).run()
     }
     #expect(error?.description.hasPrefix("metrics address 192.0.2.1:9190 is no address of this machine") == true)
   }

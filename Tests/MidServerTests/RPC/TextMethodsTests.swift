@@ -92,7 +92,9 @@ struct TextMethodsTests {
     for increment in UUID7Increment.allCases {
       let ids = TextIDs(
         increment: increment, clock: ManualClock(wallMilliseconds: IDServer.start), random: SeededRandom(seed: 1))
-      let counters = try ids.next(.uuid7, count: 100).map { text in
+      var buffer = ByteBuffer()
+      try ids.write(.uuid7, count: 100, before: [], after: [0x20], to: &buffer)
+      let counters = try String(buffer: buffer).split(separator: " ").map(String.init).map { text in
         UInt16(truncatingIfNeeded: try #require(UUIDValue(text)).bits >> 32)
       }
       let neighbours = zip(counters, counters.dropFirst()).count { $1 == $0 &+ 1 }
@@ -112,13 +114,43 @@ struct TextMethodsTests {
     }
     for step in [0, -9_000, -12_000, 5_000] as [Int64] {
       clock.stepWall(by: step)
-      for mode in TextMode.allCases { _ = try ids.next(mode, count: 2) }
+      for mode in TextMode.allCases { for _ in 0..<2 { _ = try ids.next(mode) } }
     }
     // 9 s behind they stay, 21 s behind they follow, all of them once; the first ones were of a whole second.
     #expect(steps.withLock { $0 } == ["uuid7 21.0 seconds", "objectid 21.0 seconds", "ulid 21.0 seconds"])
     for mode in TextMode.allCases {
       let line = "mid_clock_returns_total{mode=\"\(mode)\"} 1\n"
       #expect(registry.scrape().contains(line) == mode.isOrdered, "\(mode)")
+    }
+  }
+
+  @Test func `a batch that fails on its way leaves the answer as it was`() throws {
+    /// Has bits for a few ids, and none after that.
+    final class Ending: RandomSource {
+      let seeded = SeededRandom(seed: 1)
+      func words(_ count: Int) throws(IDError) -> [UInt64] {
+        guard self.seeded.draws < 2 else { throw IDError(.notReady, "there are no random bits") }
+        return self.seeded.words(count)
+      }
+    }
+    let ids = TextIDs(increment: .counter, clock: ManualClock(wallMilliseconds: IDServer.start), random: Ending())
+    var buffer = ByteBuffer(string: "before")
+    #expect(throws: IDError(.notReady, "there are no random bits")) {
+      try ids.write(.uuid4, count: 1_000, before: [1], to: &buffer)
+    }
+    #expect(String(buffer: buffer) == "before")
+  }
+
+  @Test func `eight of the largest batches at once on one connection are all answered`() async throws {
+    try await IDServer.with(maximumBatch: 10_000) { _, client in
+      var replies: [EventLoopFuture<WireClient.Reply>] = []
+      for _ in 0..<8 {
+        let batch = Self.bytes(GenerateBatchRequest(mode: "uuid7", count: 10_000))
+        replies.append(try await client.begin(Self.many, batch).reply)
+      }
+      var texts: Set<String> = []
+      for reply in replies { texts.formUnion(try Self.texts(try await reply.get())) }
+      #expect(texts.count == 80_000)
     }
   }
 

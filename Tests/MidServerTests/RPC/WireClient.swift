@@ -101,6 +101,7 @@ final class WireClient: Sendable {
     private var calls: [UInt32: Call] = [:]
     private var nextStream: UInt32 = 1
     private var input = ByteBuffer()
+    private var windows = ByteBuffer()
     private var encoder = HPACKEncoder(allocator: ByteBufferAllocator())
     private var decoder = HPACKDecoder(allocator: ByteBufferAllocator())
 
@@ -144,6 +145,9 @@ final class WireClient: Sendable {
       self.input.writeBuffer(&bytes)
       do {
         while try self.readFrame() {}
+        // What has been read makes room for more.
+        if self.windows.readableBytes > 0 { context.writeAndFlush(NIOAny(self.windows), promise: nil) }
+        self.windows = ByteBuffer()
       } catch {
         context.close(promise: nil)
       }
@@ -168,7 +172,11 @@ final class WireClient: Sendable {
           self.calls[stream]?.fields[field.name] = field.value
         }
         if flags & FrameFlags.endStream != 0 { self.finish(stream) }
-      case FrameType.data: self.calls[stream]?.body += Array(payload.readableBytesView)
+      case FrameType.data:
+        self.calls[stream]?.body += Array(payload.readableBytesView)
+        for each in [0, stream] where payload.readableBytes > 0 {
+          self.windows.writeWindowUpdate(streamID: each, increment: payload.readableBytes)
+        }
       case FrameType.ping where flags & FrameFlags.ack != 0: self.pings.removeFirst().succeed()
       default: break
       }

@@ -77,21 +77,39 @@ struct LeafRoutes: Sendable {
   // MARK: - Taking an id apart
 
   private func decode(_ request: Request) throws(HTTPProblem) -> Response {
-    guard let text = try HTTPQuery(request.uri.query ?? "")["snowflakeId"] else {
+    // Given twice it is one text with a comma to Leaf's framework, and so no number.
+    let values = try HTTPQuery(request.uri.query ?? "").fields.filter { $0.name == "snowflakeId" }.map(\.value)
+    guard !values.isEmpty else {
       return self.error(.badRequest, "Required String parameter 'snowflakeId' is not present", request)
     }
     let type = "application/json;charset=UTF-8"
     let layout = self.ids.snowflake.layout
-    guard let id = Int64(text) else { return .text(Self.undecodable, type: type) }
-    do throws(IDError) {
-      let fields = try layout.decompose(id)
-      let time = layout.wallMilliseconds(ofTick: fields.tick)
-      return .text(
-        "{\"timestamp\":\"\(time)(\(self.localTime(time)))\",\"sequenceId\":\"\(fields.sequence)\","
-          + "\"workerId\":\"\(fields.worker)\"}", type: type)
-    } catch {
-      return .text(Self.undecodable, type: type)
+    guard let id = Self.number(values.joined(separator: ",")) else { return .text(Self.undecodable, type: type) }
+    let fields = layout.fields(ofBits: id)
+    let (length, isTooLong) = fields.tick.multipliedReportingOverflow(by: layout.tickMilliseconds)
+    let (time, isTooFar) = layout.epochMilliseconds.addingReportingOverflow(length)
+    // Further than a hundred million years away no calendar goes. Ids of Leaf's own layout stay within 70 years.
+    guard !isTooLong, !isTooFar, abs(time / 1_000) < 1 << 52 else { return .text(Self.undecodable, type: type) }
+    return .text(
+      "{\"timestamp\":\"\(time)(\(self.localTime(time)))\",\"sequenceId\":\"\(fields.sequence)\","
+        + "\"workerId\":\"\(fields.worker)\"}", type: type)
+  }
+
+  /// The number that a text is to Java's `Long.parseLong`: a sign or none, then decimal digits, in any script that has them
+  /// in Unicode's first 65,536 places. Nil where it is none, or past 64 bits.
+  static func number(_ text: String) -> Int64? {
+    var digits = ""
+    for (place, scalar) in text.unicodeScalars.enumerated() {
+      if place == 0, scalar == "-" || scalar == "+" {
+        digits.unicodeScalars.append(scalar)
+        continue
+      }
+      guard scalar.value < 0x1_0000, scalar.properties.numericType == .decimal,
+        let value = scalar.properties.numericValue
+      else { return nil }
+      digits += String(Int(value))
     }
+    return Int64(digits)
   }
 
   private static let undecodable = "{\"errorMsg\":\"snowflake Id反解析发生异常!\"}"

@@ -63,8 +63,11 @@ struct TinyidRoutes: Sendable {
 
   private func list(_ fields: Fields) async -> Outcome {
     await self.answer(fields) { tag throws(IDError) in
-      // Fewer than one is none, as a loop of so many rounds makes them.
-      guard fields.count > 0 else { return .data(json: "[]", simple: "") }
+      // Fewer than one is none, as a loop of so many rounds makes them, once the tag has been found.
+      guard fields.count > 0 else {
+        _ = try await self.ids.segmentGenerator(of: tag)
+        return .data(json: "[]", simple: "")
+      }
       let most = min(Self.maximumBatch, self.ids.limits.maximumBatch)
       let ranges = try await self.ids.ids(of: .segment, tag: tag, count: min(fields.count, most))
       let list = IDRoutes.list(ranges, separator: ",")

@@ -1,0 +1,96 @@
+import Testing
+
+@testable import MidRPC
+
+/// Random schedules of calls whose answers do not fit in what is held back: the fuzzer's rules hold after every frame, and a
+/// client that gives way in the end has every answer.
+@Suite("Answers that wait for room")
+struct RoomScheduleTests {
+  /// A connection, and what its client may do next.
+  private struct Play {
+    var harness: ConnectionHarness
+    var headers = HeaderWriter()
+    var random: SplitMix64
+    var next: UInt32 = 1
+    var hasWaited = false
+
+    init(seed: UInt64) throws(Finding) {
+      var limits = RPCLimits()
+      limits.maxHeldBytes = 2_000
+      self.random = SplitMix64(seed: seed)
+      self.harness = try ConnectionHarness(limits: limits, isEstablished: true)
+      let window = UInt32.random(in: 0...300, using: &self.random)
+      try self.send(FrameBytes.settings([(SettingID.initialWindowSize, window)]))
+    }
+
+    mutating func send(_ bytes: [UInt8]) throws(Finding) {
+      try self.harness.perform(.bytes(bytes))
+      if !self.harness.machine.parked.isEmpty { self.hasWaited = true }
+    }
+
+    /// A call for up to 1,900 bytes, of one message or of some.
+    mutating func call() throws(Finding) {
+      let isStreaming = Bool.random(using: &self.random)
+      let head = self.headers.request(stream: self.next, path: isStreaming ? "/s" : "/u")
+      var body: [UInt8] = []
+      for _ in 0..<(isStreaming ? Int.random(in: 1...3, using: &self.random) : 1) {
+        body += FrameBytes.message([13, .random(in: 0...19, using: &self.random)])
+      }
+      try self.send(head + FrameBytes.data(self.next, body, end: true))
+      self.next += 2
+    }
+
+    mutating func step() throws(Finding) {
+      let live = self.harness.model.live.sorted()
+      let stream = live.randomElement(using: &self.random) ?? 0
+      let bytes = UInt32.random(in: 1...900, using: &self.random)
+      switch Int.random(in: 0..<10, using: &self.random) {
+      case 0..<5: try self.call()
+      case 5..<8 where stream > 0: try self.send(FrameBytes.window(stream, bytes))
+      case 8 where stream > 0: try self.send(FrameBytes.reset(stream, HTTP2ErrorCode.cancel.rawValue))
+      default: try self.send(FrameBytes.window(0, bytes))
+      }
+    }
+
+    /// Opens every window, until all is answered or nothing is any more.
+    mutating func giveWay() throws(Finding) {
+      for _ in 0..<200 where !self.harness.model.live.isEmpty {
+        try self.send(FrameBytes.window(0, 10_000))
+        for stream in self.harness.model.live.sorted() { try self.send(FrameBytes.window(stream, 2_000)) }
+      }
+    }
+  }
+
+  @Test func `all come in the end, and every book balances on the way`() throws {
+    let seed = UInt64.random(in: 0 ... .max)
+    print("seed \(seed)")
+    var waits = 0
+    for round in 0..<100 as Range<UInt64> {
+      var play = try Play(seed: seed &+ round)
+      for _ in 0..<60 { try play.step() }
+      try play.giveWay()
+      #expect(play.harness.model.live.isEmpty && play.harness.machine.memory == 0, "round \(round)")
+      for (id, stream) in play.harness.model.streams where !stream.isResetByClient {
+        let isWhole = stream.dispatched == stream.body.count && stream.received == stream.expected.count
+        #expect(isWhole, "round \(round), stream \(id)")
+      }
+      if play.hasWaited { waits += 1 }
+    }
+    #expect(waits > 50, "the schedules come to what they are for")
+  }
+
+  @Test func `those that wait in vain are told so, and every book balances on the way`() throws {
+    let seed = UInt64.random(in: 0 ... .max)
+    print("seed \(seed)")
+    for round in 0..<100 as Range<UInt64> {
+      var play = try Play(seed: seed &+ round)
+      for _ in 0..<60 {
+        try play.step()
+        try play.harness.perform(.time(.random(in: 0...20, using: &play.random)))
+        try play.harness.perform(.endStuck(100))
+      }
+      try play.giveWay()
+      #expect(play.harness.model.live.isEmpty && play.harness.machine.memory == 0, "round \(round)")
+    }
+  }
+}
