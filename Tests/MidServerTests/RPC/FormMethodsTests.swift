@@ -70,14 +70,18 @@ struct FormMethodsTests {
   @Test func `a Snowflake id's text shows the day that is in the id`() async throws {
     let forms = try TagForms(templates: [.default: try TextTemplate("{day}/{decimal}")])
     try await IDServer.with(forms: forms) { server, client in
-      // 2023-11-14T22:13:20Z and, by a clock that goes on, the day after.
-      for day in ["20231114", "20231115"] {
+      // The clock begins at 2023-11-14T22:13:21Z, and is set back over midnight, which ids do not follow.
+      for (step, day) in [(0, "20231114"), (6_399_100, "20231115"), (-200, "20231115")] as [(Int64, String)] {
+        server.clock.stepWall(by: step)
         let message = GenerateIDRequest(mode: "snowflake", format: "tag").encoded()
         let response = try Self.single(try await client.call(Self.one, message))
         #expect(response.text == "\(day)/\(response.id)")
         #expect(server.snowflake.extend(boundWallMilliseconds: IDServer.start + 100_000_000, leaseEnd: .max))
-        server.clock.advance(by: 86_400_000)
       }
+      // A segment's id is of now.
+      #expect(server.clock.wallMilliseconds() < 1_700_006_400_000)
+      let segment = GenerateIDRequest(mode: "segment", format: "tag").encoded()
+      #expect(try Self.single(try await client.call(Self.one, segment)).text == "20231114/1")
     }
   }
 
