@@ -323,9 +323,12 @@ struct DoctorTests {
 
   @Test func `keys of opaque ids are looked at, and not shown`() throws {
     let key = "000102030405060708090a0b0c0d0e0f"
+    let folder = FileManager.default.temporaryDirectory.appending(path: "mid-\(UUID())").path()
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
     func findings(_ flags: [String: String]) throws -> [Finding] {
       let settings = try ServerConfiguration.load(flags: flags).forms
-      let findings = FormsCheck(settings: settings, environment: ["KEY": key]).findings
+      let findings = FormsCheck(settings: settings, environment: ["KEY": key], folder: folder).findings
       #expect(!findings.contains { $0.found.contains(key) || $0.advice?.contains(key) == true })
       return findings
     }
@@ -340,5 +343,9 @@ struct DoctorTests {
     defer { try? FileManager.default.removeItem(atPath: path) }
     let open = try findings(["opaque.tags": "a", "opaque.keys": "0=file:\(path)"])
     #expect(open.map(\.level) == [.warn] && open[0].found.contains("slot 0"))
+    // What the server would not start with.
+    try Data("slot_bits 4\nkey 3 1\n".utf8).write(to: URL(filePath: "\(folder)/opaque.state"))
+    let changed = try findings(["opaque.tags": "a", "opaque.keys": "3=env:KEY"])
+    #expect(changed.map(\.level) == [.fail] && changed[0].found.contains("slot 3 has another key than before"))
   }
 }

@@ -20,6 +20,13 @@ package struct WallTime: Sendable, CustomStringConvertible {
     return "\(day)T\(clock.joined(separator: ":")).\(Self.padded(rest % 1000, 3))Z"
   }
 
+  /// `20260102`, or `202601` without the day; of the years 0 to 9999.
+  func digits(ofDay hasDay: Bool) -> String {
+    let date = self.date
+    let number = date.year * 100 + date.month
+    return hasDay ? Self.padded(number * 100 + date.day, 8) : Self.padded(number, 6)
+  }
+
   private var date: (year: Int64, month: Int64, day: Int64) {
     // Days are counted from 0000-03-01, so that a leap day is the last day of its year; eras are 400 years.
     let days = Self.floorDivide(self.milliseconds, by: 86_400_000).quotient + 719_468

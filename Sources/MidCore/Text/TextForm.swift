@@ -92,6 +92,13 @@ public struct TextForm: Sendable, Hashable {
       }
   }
 
+  /// How many characters a text has at most.
+  public var maximumLength: Int {
+    let date = self.date.map { $0.length + self.separator.utf8.count } ?? 0
+    return self.prefix.utf8.count + date + Swift.max(self.width, self.base.width(bits: self.bits))
+      + (self.hasCheck ? 1 : 0)
+  }
+
   /// The text of a number.
   ///
   /// - Parameters:
@@ -108,7 +115,7 @@ public struct TextForm: Sendable, Hashable {
       guard (0...9999).contains(time.year) else {
         throw IDError(.invalidArgument, "text form: a date has the years 0 to 9999, not \(time.year)")
       }
-      text += String(time.description.filter { $0 != "-" }.prefix(date.length)) + self.separator
+      text += time.digits(ofDay: date == .day) + self.separator
     }
     text += String(decoding: self.base.digits(of: number, width: self.width), as: UTF8.self)
     if self.hasCheck { text.unicodeScalars.append(Unicode.Scalar(Self.checkCharacters[Int(number % 37)])) }

@@ -87,8 +87,9 @@ extension ConfigurationError {
   /// A value that its setting does not allow.
   static func notAllowed(_ text: String, for setting: any SettingDescription, source: String) -> ConfigurationError {
     let shown = text.isEmpty ? "an empty value" : "'\(setting.shown(text))'"
+    let reason = setting.explanation(text).map { " (\($0))" } ?? ""
     return ConfigurationError(
-      source: source, key: setting.key, message: "\(shown) is not allowed; allowed: \(setting.allowed)")
+      source: source, key: setting.key, message: "\(shown) is not allowed\(reason); allowed: \(setting.allowed)")
   }
 
   /// A name that no setting has.

@@ -1,3 +1,20 @@
+extension StringProtocol {
+  /// The text without what may be a key: 32 hexadecimal digits in a row or more.
+  package var hidingKeys: String {
+    var text = ""
+    var run = ""
+    for character in self {
+      if character.isASCII, character.isHexDigit {
+        run.append(character)
+        continue
+      }
+      text += (run.count < 32 ? run : "<hidden>") + String(character)
+      run = ""
+    }
+    return text + (run.count < 32 ? run : "<hidden>")
+  }
+}
+
 /// A text that no log, error or dump shows.
 package struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
   private let text: String

@@ -29,6 +29,8 @@ package struct Setting<Value: Sendable & Equatable>: SettingDescription {
   }
 
   package var allowed: String { self.type.allowed }
+
+  package func explanation(_ text: String) -> String? { self.type.explain(text) }
   package var isSecret: Bool { self.type.isSecret }
 
   package func shown(_ text: String) -> String {
@@ -52,6 +54,8 @@ package protocol SettingDescription: Sendable {
   var defaultText: String { get }
   /// What is allowed, in words.
   var allowed: String { get }
+  /// What is wrong with a text that is not allowed, where that does not show.
+  func explanation(_ text: String) -> String?
   /// What it does.
   var help: String { get }
   /// Whether its value must never be shown.

@@ -12,14 +12,18 @@ package struct SettingType<Value: Sendable & Equatable>: Sendable {
   let parse: @Sendable (String) -> Value?
   /// Removes what may be secret from a text that is shown in an error.
   let redact: @Sendable (String) -> String
+  /// Says what is wrong with a text that is not allowed, where that does not show; else nil.
+  let explain: @Sendable (String) -> String?
 
   init(
     allowed: String, isSecret: Bool = false, redact: @escaping @Sendable (String) -> String = { $0 },
+    explain: @escaping @Sendable (String) -> String? = { _ in nil },
     parse: @escaping @Sendable (String) -> Value?
   ) {
     self.allowed = allowed
     self.isSecret = isSecret
     self.redact = redact
+    self.explain = explain
     self.parse = parse
   }
 

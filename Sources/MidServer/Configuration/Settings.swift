@@ -279,7 +279,7 @@ package enum Settings {
       "The keys of opaque numbers, by slot: where they stand, never the keys themselves. A slot's key must never change."
   )
   static let opaqueCurrent = Setting(
-    "opaque.current", .optional(.integer(0...15)), default: "",
+    "opaque.current", .opaqueSlot, default: "",
     help: "The slot of the key that new opaque numbers are made with; not needed while there is one key.")
   static let opaqueSlotBits = Setting(
     "opaque.slot_bits", .integer(0...4), default: "4",

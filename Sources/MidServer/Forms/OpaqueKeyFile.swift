@@ -31,11 +31,11 @@ package enum OpaqueKeyReference: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  /// As it is written in the setting.
+  /// As it is written in the setting, unless the key itself stands there by mistake.
   package var description: String {
     switch self {
-    case .file(let path): "file:\(path)"
-    case .environment(let name): "env:\(name)"
+    case .file(let path): "file:\(path.hidingKeys)"
+    case .environment(let name): "env:\(name.hidingKeys)"
     }
   }
 
@@ -51,12 +51,12 @@ package enum OpaqueKeyReference: Sendable, Hashable, CustomStringConvertible {
     switch self {
     case .environment(let name):
       guard let value = environment[name] else {
-        throw IDError(.invalidArgument, "there is no environment variable \(name)")
+        throw IDError(.invalidArgument, "there is no environment variable \(name.hidingKeys)")
       }
       digits = Array(value.utf8)
     case .file(let path):
       do throws(PEMFile.Failure) { digits = try PEMFile.read(path, atMost: Self.maximumSize) } catch {
-        throw IDError(.invalidArgument, "\(path): \(error)")
+        throw IDError(.invalidArgument, "\(path.hidingKeys): \(error)")
       }
     }
     while let last = digits.last, [0x0A, 0x0D, 0x20].contains(last) { digits.removeLast() }

@@ -73,10 +73,12 @@ package struct TagForms: Sendable {
 
   /// The texts of all ids of some ranges, in order.
   ///
-  /// - Parameter made: when an id was made, in milliseconds since 1970-01-01T00:00:00Z.
-  /// - Throws: as ``text(of:_:tag:at:)``.
+  /// - Parameters:
+  ///   - made: when an id was made, in milliseconds since 1970-01-01T00:00:00Z.
+  ///   - isCancelled: asked now and then whether nobody wants them any more.
+  /// - Throws: as ``text(of:_:tag:at:)``; ``MidCore/IDError/Code/deadlineExceeded`` where nobody wants them any more.
   package func texts(
-    of ranges: [IDRange], _ format: IDFormat, tag: Tag, made: (Int64) -> Int64
+    of ranges: [IDRange], _ format: IDFormat, tag: Tag, made: (Int64) -> Int64, isCancelled: () -> Bool = { false }
   ) throws(IDError) -> [String] {
     let (form, isOpaque) = try self.form(format, tag)
     let opaque = isOpaque ? try self.opaqueIDs(of: tag) : nil
@@ -84,6 +86,9 @@ package struct TagForms: Sendable {
     texts.reserveCapacity(Int(ranges.total))
     for range in ranges {
       for index in 0..<range.count {
+        if texts.count % 256 == 0, isCancelled() {
+          throw IDError(.deadlineExceeded, "the caller gave up")
+        }
         let id = range.start + index * range.stride
         texts.append(try self.text(of: id, form, opaque, made(id)))
       }
@@ -93,8 +98,12 @@ package struct TagForms: Sendable {
 
   /// Says what is wrong with a format of a tag's ids, if anything is, before ids are used up for it.
   ///
+  /// - Returns: how many characters a text has at most, and the largest id that has one; nil for any id.
   /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where the tag has no such form.
-  package func check(_ format: IDFormat, tag: Tag) throws(IDError) { _ = try self.form(format, tag) }
+  package func bounds(of format: IDFormat, tag: Tag) throws(IDError) -> (length: Int, largestID: Int64?) {
+    let (form, isOpaque) = try self.form(format, tag)
+    return (form.maximumLength, isOpaque ? try self.opaqueIDs(of: tag).largestID : nil)
+  }
 
   /// The formats that there are for some tag at least.
   package var formats: [IDFormat] {

@@ -36,7 +36,9 @@ struct IDRoutes: Sendable {
     if let mode = TextMode(rawValue: name) { return try self.texts(mode, query) }
     let mode = try Self.mode(name, allowed: IDMethods.allModes)
     // With a format, the tag is whose form it is.
-    if mode == .snowflake, query["format"] == nil { try Self.refuse(tag: query["tag"], of: name) }
+    if mode == .snowflake, !["tag", "opaque"].contains(query["format"]) {
+      try Self.refuse(tag: query["tag"], of: name)
+    }
     let count = try self.count(query["count"])
     let tag = try Self.tag(query["tag"])
     if let format = query["format"] { return try await self.formatted(mode, tag, query, format) }

@@ -113,6 +113,10 @@ extension OpenAPIRoutes {
           "name": "tag", "in": "query", "schema": {"$ref": "#/components/schemas/Tag"},
           "description": "Whose ids; default where it is missing."
         },
+        "formTag": {
+          "name": "tag", "in": "query", "schema": {"$ref": "#/components/schemas/Tag"},
+          "description": "Whose form it is, with the formats tag and opaque; an error without."
+        },
         "format": {
           "name": "format", "in": "query", "schema": {"enum": [FORMATS]},
           "description": "Asks for texts, too; at most \(TextIDs.maximumBatch) ids then."

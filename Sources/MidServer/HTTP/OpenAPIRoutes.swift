@@ -15,7 +15,8 @@ struct OpenAPIRoutes: Sendable {
       [
         ("snowflake", maximumList, "List"), ("segment", maximumList, "TagList"),
         ("ticket", min(maximumList, maximumTickets), "TagList"),
-      ] + TextMode.allCases.map { ($0.rawValue, min(maximumList, Int(TextIDs.maximumBatch)), "TextList") })
+      ] + TextMode.allCases.map { ($0.rawValue, min(maximumList, Int(TextIDs.maximumBatch)), "TextList") },
+      hasForms: forms.formats.contains(.tag) || forms.formats.contains(.opaque))
     let paths = [
       list, Self.named, Self.batch(maximumBatch, min(maximumBatch, maximumTickets)), Self.decode, Self.health,
       Self.leaf, Self.tinyid(atMost: min(Int(TinyidRoutes.maximumBatch), maximumBatch)),
@@ -44,9 +45,14 @@ struct OpenAPIRoutes: Sendable {
     """
 
   /// The modes stand as paths of their own: what they allow differs.
-  private static func lists(_ modes: [(name: String, maximum: Int, schema: String)]) -> String {
+  private static func lists(_ modes: [(name: String, maximum: Int, schema: String)], hasForms: Bool) -> String {
     modes.map { mode, maximum, schema in
-      let tag = schema != "TagList" ? "" : "{\"$ref\": \"#/components/parameters/tag\"}, "
+      let tag =
+        switch schema {
+        case "TagList": "{\"$ref\": \"#/components/parameters/tag\"}, "
+        case "List" where hasForms: "{\"$ref\": \"#/components/parameters/formTag\"}, "
+        default: ""
+        }
       let format = ", {\"$ref\": \"#/components/parameters/\(schema == "TextList" ? "textFormat" : "format")\"}"
       return """
         "/v1/ids/\(mode)": {"get": {

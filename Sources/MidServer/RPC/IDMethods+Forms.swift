@@ -4,8 +4,10 @@ import NIOCore
 
 /// Calls for ids that are wanted as texts, too, and for what an id says.
 extension IDMethods {
-  /// Answers a call with a format. One id that is at hand is answered at once; the rest by a task of its own, so that making
-  /// many texts holds no event loop.
+  /// How many bytes the texts of one answer may have.
+  static let maximumTextBytes = 1_048_576
+
+  /// Answers a call with a format. One id that is at hand is answered at once; the rest by a task of its own.
   ///
   /// - Parameter count: the size of a batch, nil for one id.
   @inline(never)
@@ -14,10 +16,15 @@ extension IDMethods {
   ) -> RPCOutcome {
     let format: IDFormat
     let tag: Tag
+    let size: Int
     do throws(IDError) {
+      guard fields.requestKey.isEmpty else {
+        throw IDError(
+          .invalidArgument, "request_key and format don't go together: a retry's texts could show another day")
+      }
       format = try IDFormat(fields.formatText)
       tag = try Self.tag(fields)
-      try self.check(fields, format, tag, count: count ?? 1)
+      size = try self.check(fields.mode, format, tag, count: count ?? 1)
       if count == nil, let id = try self.atHand(fields.mode, tag) {
         let text = try self.forms.text(of: id, format, tag: tag, at: self.made(fields.mode)(id))
         GenerateIDResponse(id: id, text: text).encode(into: &response)
@@ -26,19 +33,31 @@ extension IDMethods {
     } catch {
       return .failure(RPCStatus(error))
     }
-    let reply = call.answerLater()
     let (mode, deadline) = (fields.mode, self.patience(call))
-    let task = Task {
-      do throws(IDError) {
-        let (ranges, texts) = try await self.ids(of: mode, tag: tag, count: count ?? 1, format, deadline: deadline)
-        guard count == nil else {
-          return reply.succeed(
-            GenerateBatchResponse(ranges: ranges.map(IDRangeMessage.init(_:)), texts: texts).encoded())
-        }
-        reply.succeed(GenerateIDResponse(id: ranges.first?.start ?? 0, text: texts.first ?? "").encoded())
-      } catch {
-        reply.fail(RPCStatus(error))
+    return self.answerLater(call, size: size) { reply throws(IDError) in
+      let (ranges, texts) = try await self.texts(
+        of: mode, tag: tag, count: count ?? 1, format, deadline: deadline, isCancelled: { reply.isCancelled })
+      guard count == nil else {
+        return GenerateBatchResponse(ranges: ranges.map(IDRangeMessage.init(_:)), texts: texts).encoded()
       }
+      return GenerateIDResponse(id: ranges.first?.start ?? 0, text: texts.first ?? "").encoded()
+    }
+  }
+
+  /// Answers a call by what a task makes. It takes part in ``lane``; a call whose caller gave up before is not begun.
+  ///
+  /// - Parameter size: how many bytes the answer takes at most.
+  func answerLater(
+    _ call: borrowing RPCCall, size: Int, _ make: @escaping @Sendable (RPCReply) async throws(IDError) -> [UInt8]
+  ) -> RPCOutcome {
+    // What comes together may still be more than is held for the connection; it is refused then.
+    guard size <= call.room else { return .noRoom(size) }
+    do throws(IDError) { try self.lane.enter() } catch { return .failure(RPCStatus(error)) }
+    let reply = call.answerLater()
+    let task = Task {
+      defer { self.lane.leave() }
+      guard !reply.isCancelled else { return }
+      do throws(IDError) { reply.succeed(try await make(reply)) } catch { reply.fail(RPCStatus(error)) }
     }
     reply.onCancel { task.cancel() }
     return .later
@@ -46,27 +65,58 @@ extension IDMethods {
 
   /// Ids and the text of each, in order, waiting as ``ids(of:tag:count:deadline:)`` does.
   ///
-  /// - Throws: as that does, and as ``TagForms``; what was taken is lost as a gap then.
+  /// - Throws: as that does, and as ``TagForms``; ``MidCore/IDError/Code/overloaded`` where too many calls are under way.
   func ids(
-    of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat, deadline: NIODeadline? = nil
+    of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat
   ) async throws(IDError) -> (ranges: [IDRange], texts: [String]) {
-    try self.forms.check(format, tag: tag)
-    let ranges = try await self.ids(of: mode, tag: tag, count: count, deadline: deadline)
-    return (ranges, try self.forms.texts(of: ranges, format, tag: tag, made: self.made(mode)))
+    _ = try self.check(mode, format, tag, count: count)
+    try self.lane.enter()
+    defer { self.lane.leave() }
+    return try await self.texts(of: mode, tag: tag, count: count, format, deadline: nil, isCancelled: { false })
   }
 
-  private func check(
-    _ fields: RequestFields, _ format: IDFormat, _ tag: Tag, count: Int64
-  ) throws(IDError) {
-    guard fields.requestKey.isEmpty else {
-      throw IDError(
-        .invalidArgument, "request_key and format don't go together: a retry's texts could show another day")
+  private func texts(
+    of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat, deadline: NIODeadline?,
+    isCancelled: @escaping @Sendable () -> Bool
+  ) async throws(IDError) -> (ranges: [IDRange], texts: [String]) {
+    let ranges = try await self.ids(of: mode, tag: tag, count: count, deadline: deadline)
+    let texts = try await self.lane.run { () throws(IDError) in
+      try self.forms.texts(
+        of: ranges, format, tag: tag, made: self.made(mode), isCancelled: isCancelled)
     }
+    return (ranges, texts)
+  }
+
+  /// Says what is wrong with a call before ids are used up for it.
+  ///
+  /// - Returns: how many bytes its texts take at most in an answer.
+  private func check(
+    _ mode: RequestFields.Mode, _ format: IDFormat, _ tag: Tag, count: Int64
+  ) throws(IDError) -> Int {
     let maximum = min(self.limits.maximumBatch, TextIDs.maximumBatch)
     guard (1...maximum).contains(count) else {
       throw IDError(.invalidArgument, "count is \(count); a batch with texts has 1 to \(maximum) ids")
     }
-    try self.forms.check(format, tag: tag)
+    let (length, largestID) = try self.forms.bounds(of: format, tag: tag)
+    // A field's tag and its length stand before each.
+    let size = Int(count) * (3 + length)
+    guard size <= Self.maximumTextBytes else {
+      throw IDError(
+        .invalidArgument,
+        "texts of this form have up to \(length) characters: a batch has at most \(Self.maximumTextBytes / (3 + length)) of them"
+      )
+    }
+    if mode == .snowflake, let largestID {
+      let layout = self.snowflake.layout
+      let tick = (self.clock.wallMilliseconds() - layout.epochMilliseconds) / layout.tickMilliseconds
+      guard tick <= largestID >> Int64(layout.workerBits + layout.sequenceBits) else {
+        throw IDError(
+          .invalidArgument,
+          "Snowflake ids of this layout are past \(largestID), the largest that has an opaque number: "
+            + "fewer \(Settings.opaqueSlotBits.key) leave more room")
+      }
+    }
+    return size
   }
 
   /// An id that is there already; nil where the call has to wait.
@@ -89,7 +139,7 @@ extension IDMethods {
   }
 
   /// When ids of a mode were made, in milliseconds since 1970: Snowflake ids say so themselves, the others are of now.
-  private func made(_ mode: RequestFields.Mode) -> (Int64) -> Int64 {
+  private func made(_ mode: RequestFields.Mode) -> @Sendable (Int64) -> Int64 {
     let now = self.clock.wallMilliseconds()
     guard mode == .snowflake else { return { _ in now } }
     let layout = self.snowflake.layout

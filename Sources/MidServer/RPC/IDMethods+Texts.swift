@@ -7,7 +7,7 @@ extension IDMethods {
   /// Answers a call for one id whose mode is none of the numbers'.
   @inline(never)
   func text(
-    _ fields: RequestFields, kind: RequestFields.Kind, _ message: UnsafeRawBufferPointer,
+    _ call: borrowing RPCCall, _ fields: RequestFields, kind: RequestFields.Kind, _ message: UnsafeRawBufferPointer,
     _ response: inout ByteBuffer
   ) -> RPCOutcome {
     let text = fields.modeText
@@ -21,7 +21,7 @@ extension IDMethods {
           "ids of mode \(text) are texts, for which pb.IDResponse has no field: call mid.v1.IDService/GenerateID; "
             + "allowed here: \(Self.modes)"))
     }
-    guard let mode else { return self.named(fields, message, isBatch: false, &response) }
+    guard let mode else { return self.named(call, fields, message, isBatch: false, &response) }
     do throws(IDError) {
       let text =
         fields.format.isEmpty
@@ -37,7 +37,8 @@ extension IDMethods {
 
   /// Answers a call for ids that are made of names.
   private func named(
-    _ fields: RequestFields, _ message: UnsafeRawBufferPointer, isBatch: Bool, _ response: inout ByteBuffer
+    _ call: borrowing RPCCall, _ fields: RequestFields, _ message: UnsafeRawBufferPointer, isBatch: Bool,
+    _ response: inout ByteBuffer
   ) -> RPCOutcome {
     guard let mode = NameMode(rawValue: fields.modeText) else {
       return Self.unknownMode(fields, kind: isBatch ? .generateBatch : .generateID)
@@ -45,14 +46,15 @@ extension IDMethods {
     do throws(ProtobufError) {
       // A batch's names are a single call's name, repeated.
       let request = try GenerateBatchRequest(decoding: message)
-      return self.named(mode, request, isBatch: isBatch, &response)
+      return self.named(call, mode, request, isBatch: isBatch, &response)
     } catch {
       return Self.unreadable(error)
     }
   }
 
   private func named(
-    _ mode: NameMode, _ request: GenerateBatchRequest, isBatch: Bool, _ response: inout ByteBuffer
+    _ call: borrowing RPCCall, _ mode: NameMode, _ request: GenerateBatchRequest, isBatch: Bool,
+    _ response: inout ByteBuffer
   ) -> RPCOutcome {
     let names = isBatch ? request.names : request.names.suffix(1)
     let maximum = min(self.limits.maximumBatch, TextIDs.maximumBatch)
@@ -67,14 +69,19 @@ extension IDMethods {
         throw IDError(.invalidArgument, "request_key is for modes whose ids are numbers: \(Self.modes)")
       }
       let format = request.format.isEmpty ? nil : try IDFormat(request.format)
-      let texts = try mode.texts(of: Array(names), in: request.namespace, format)
-      if isBatch {
-        GenerateBatchResponse(texts: texts).encode(into: &response)
-      } else {
+      guard isBatch else {
+        let texts = try mode.texts(of: Array(names), in: request.namespace, format)
         GenerateIDResponse(text: texts.first ?? "").encode(into: &response)
+        self.meter.issued(mode, count: 1)
+        return .reply
       }
-      self.meter.issued(mode, count: Int64(texts.count))
-      return .reply
+      return self.answerLater(call, size: names.count * Self.longestText) { _ throws(IDError) in
+        try await self.lane.run { () throws(IDError) in
+          let texts = try mode.texts(of: Array(names), in: request.namespace, format)
+          self.meter.issued(mode, count: Int64(texts.count))
+          return GenerateBatchResponse(texts: texts).encoded()
+        }
+      }
     } catch {
       return .failure(RPCStatus(error))
     }
@@ -87,7 +94,7 @@ extension IDMethods {
     _ response: inout ByteBuffer
   ) -> RPCOutcome {
     guard let mode = TextMode(rawValue: fields.modeText) else {
-      return self.named(fields, message, isBatch: true, &response)
+      return self.named(call, fields, message, isBatch: true, &response)
     }
     let maximum = min(self.limits.maximumBatch, TextIDs.maximumBatch)
     guard (1...maximum).contains(Int64(fields.count)) else {
@@ -98,7 +105,7 @@ extension IDMethods {
       return .failure(
         RPCStatus(.invalidArgument, "request_key is for modes whose ids are numbers: \(Self.modes)"))
     }
-    guard fields.format.isEmpty else { return self.formattedTexts(call, fields, mode, &response) }
+    guard fields.format.isEmpty else { return self.formattedTexts(call, fields, mode) }
     // Each text stands as an element of field 2 of `mid.v1.GenerateBatchResponse`, behind the field's tag and its length.
     let head: [UInt8] = [0x12, UInt8(mode.length)]
     let count = Int(fields.count)
@@ -116,18 +123,20 @@ extension IDMethods {
 
   /// A batch of a size that is checked, in other digits than the kind's own.
   private func formattedTexts(
-    _ call: borrowing RPCCall, _ fields: RequestFields, _ mode: TextMode, _ response: inout ByteBuffer
+    _ call: borrowing RPCCall, _ fields: RequestFields, _ mode: TextMode
   ) -> RPCOutcome {
-    do throws(IDError) {
-      let format = try IDFormat(fields.formatText)
-      // The longest texts are decimal.
-      let size = Int(fields.count) * (2 + TextBase.decimal.width(bits: mode.bits))
-      guard size <= call.room else { return .noRoom(size) }
-      GenerateBatchResponse(texts: try self.texts.next(mode, count: Int(fields.count), format)).encode(into: &response)
-    } catch {
-      return .failure(RPCStatus(error))
+    let format: IDFormat
+    do throws(IDError) { format = try IDFormat(fields.formatText) } catch { return .failure(RPCStatus(error)) }
+    let count = Int(fields.count)
+    return self.answerLater(call, size: count * Self.longestText) { _ throws(IDError) in
+      try await self.lane.run { () throws(IDError) in
+        let texts = try self.texts.next(mode, count: count, format)
+        self.meter.issued(mode, count: Int64(count))
+        return GenerateBatchResponse(texts: texts).encoded()
+      }
     }
-    self.meter.issued(mode, count: Int64(fields.count))
-    return .reply
   }
+
+  /// What a text of 128 bits takes in an answer at most: decimal digits, a field's tag and its length.
+  private static let longestText = TextBase.decimal.width(bits: 128) + 2
 }

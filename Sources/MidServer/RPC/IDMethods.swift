@@ -53,6 +53,8 @@ package final class IDMethods: Sendable {
   let clock: any TimeSource
   /// Says what an id says.
   let reader: IDReader
+  /// Where many texts are made.
+  let lane = TextLane()
   let limits: Limits
   let meter: any Meter
   let clockQueue: ClockQueue
@@ -128,7 +130,7 @@ package final class IDMethods: Sendable {
       }
       return self.singleOfTag(call, fields, &response)
     case .ticket: return self.ticket(call, fields, count: nil)
-    case .other: return self.text(fields, kind: kind, message, &response)
+    case .other: return self.text(call, fields, kind: kind, message, &response)
     }
   }
 

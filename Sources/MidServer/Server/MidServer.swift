@@ -64,7 +64,7 @@ package struct MidServer {
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
     let wish = try self.configuration.snowflake.wish(host: HostName.current)
     let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
-    let forms = try self.makeForms()
+    let (forms, rememberForms) = try self.makeForms()
     let clockMonitor = self.makeClockMonitor()
     let ntp = self.makeNTPMonitor(clockMonitor)
     let asksForTime = !self.configuration.clock.ntpServers.isEmpty
@@ -103,7 +103,10 @@ package struct MidServer {
       hasReflection: self.configuration.grpc.reflection)
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
-    let listening = self.makeListening(onListening)
+    let listening = self.makeListening {
+      rememberForms()
+      onListening($0)
+    }
     let ids = self.makeIDs(metrics: metrics, segments: segments, tickets: tickets, keeper: keeper, forms: forms)
     let rpc = try self.makeRPC(ids, metrics: metrics, health: health, tls: certificates.context) { address in
       listening.bound("grpc", address)

@@ -40,7 +40,10 @@ struct DoctorProbe {
       LayoutCheck(layout: self.configuration.snowflake.layout, now: self.clock.wallMilliseconds()).findings
     findings += self.checkCertificate()
     findings +=
-      FormsCheck(settings: self.configuration.forms, environment: ProcessInfo.processInfo.environment).findings
+      FormsCheck(
+        settings: self.configuration.forms, environment: ProcessInfo.processInfo.environment,
+        folder: self.configuration.dataDirectory
+      ).findings
     findings += await self.checkPorts(folder)
     return findings
   }

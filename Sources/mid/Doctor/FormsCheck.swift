@@ -9,11 +9,15 @@ struct FormsCheck {
   /// The process's environment, where keys may be.
   var environment: [String: String]
 
+  /// The data folder.
+  var folder: String
+
   /// Nothing where there are no keys, else one finding at least.
   var findings: [Finding] {
     guard !self.settings.keys.isEmpty else { return [] }
     do throws(ConfigurationErrors) {
-      _ = try self.settings.make(environment: self.environment)
+      var memory = try OpaqueMemory(readingFile: OpaqueMemory.path(inFolder: self.folder))
+      _ = try self.settings.make(environment: self.environment, remembering: &memory)
     } catch {
       return error.errors.map { .fail(Self.name, $0.description, "mid serve does not start before that is mended") }
     }

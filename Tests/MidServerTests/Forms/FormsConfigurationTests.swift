@@ -49,6 +49,32 @@ struct FormsConfigurationTests {
     #expect(self.reasons(["text.forms": text]).contains("TAG=FORM"))
   }
 
+  @Test(arguments: [
+    ("a={hex},b={decimal:65},c={hex}", "('b={decimal:65}': text form: padding takes 1 to 64 digits, not 65)"),
+    ("a={hex},b", "('b' has no =)"), ("a={hex},a={hex}", "(tag 'a' is there twice)"),
+    ("a={octal}", "('a={octal}': a form has no digits 'octal')"),
+  ])
+  func `which form is none, and why, is told`(text: String, reason: String) {
+    #expect(self.reasons(["text.forms": text]).contains(reason), "\(self.reasons(["text.forms": text]))")
+  }
+
+  @Test func `a key that stands where its place should is shown nowhere`() {
+    let key = Self.key + Self.key
+    for text in [
+      "0=file:\(key)", "0=env:\(key)", "0=file:/run/\(key).key", "0=file:/x,\(key)=file:/y", "\(key)=file:/x",
+      "0=\(key)",
+    ] {
+      let reasons =
+        (try? self.load(["opaque.tags": "a", "opaque.keys": text])) == nil
+        ? self.reasons(["opaque.tags": "a", "opaque.keys": text])
+        : self.reasons(["opaque.tags": "a", "opaque.keys": text], environment: [:])
+      #expect(reasons.contains("opaque.keys") && !reasons.contains(key.prefix(16)), "\(reasons)")
+    }
+    let current = self.reasons(["opaque.current": key])
+    #expect(current.contains("<hidden>") && !current.contains(key.prefix(16)))
+    #expect("a \(Self.key)! \(Self.key.dropLast())".hidingKeys == "a <hidden>! \(Self.key.dropLast())")
+  }
+
   @Test(arguments: ["a=64", "a=", "a,a", "a,,b", ",", "=53"])
   func `other opaque tags are refused`(text: String) {
     #expect(self.reasons(["opaque.tags": text, "opaque.keys": "0=env:K"]).contains("TAG=53"))

@@ -91,13 +91,41 @@ struct TagFormsTests {
       ])
   }
 
+  @Test func `no text is longer than said, and the largest id that has one is known`() throws {
+    let forms = try Self.make()
+    let cases: [(IDFormat, String, Int, Int64?)] = [
+      (.tag, "orders", 32, nil), (.tag, "parcels", 10, (1 << 49) - 1),
+      (.opaque, "invoices", 19, (1 << 59) - 1),
+      (.digits(.hex), "orders", 16, nil), (.digits(.decimal), "orders", 19, nil), (.checked, "orders", 14, nil),
+    ]
+    for (format, tag, length, largest) in cases {
+      let bounds = try forms.bounds(of: format, tag: try Tag(tag))
+      #expect(bounds.length == length && bounds.largestID == largest, "\(format) \(tag) \(bounds)")
+      let text = try forms.text(of: bounds.largestID ?? .max, format, tag: try Tag(tag), at: Self.now)
+      #expect(text.utf8.count <= length)
+    }
+  }
+
+  @Test func `nobody wants them any more: no more are made`() throws {
+    var asked = 0
+    let error = #expect(throws: IDError.self) {
+      _ = try Self.make().texts(
+        of: [IDRange(start: 1, count: 10_000)], .digits(.hex), tag: .default, made: { _ in 0 },
+        isCancelled: {
+          asked += 1
+          return asked == 3
+        })
+    }
+    #expect(error?.code == .deadlineExceeded && asked == 3)
+  }
+
   @Test func `what a tag has not is refused by the setting's name`() throws {
     let forms = try Self.make()
     let cases: [(IDFormat, String, String)] = [
       (.tag, "invoices", "text.forms"), (.tag, "default", "text.forms"), (.opaque, "orders", "opaque.tags"),
     ]
     for (format, tag, setting) in cases {
-      let error = #expect(throws: IDError.self) { try forms.check(format, tag: try Tag(tag)) }
+      let error = #expect(throws: IDError.self) { _ = try forms.bounds(of: format, tag: try Tag(tag)) }
       #expect(error?.code == .invalidArgument && error?.message.contains(setting) == true)
     }
     let error = #expect(throws: IDError.self) { _ = try forms.open("42", tag: .default) }

@@ -138,6 +138,57 @@ struct FormMethodsTests {
     }
   }
 
+  @Test func `Snowflake ids that have no opaque number are refused before one is used`() async throws {
+    let forms = try TagFormsTests.make()
+    try await IDServer.with(forms: forms) { server, client in
+      // The layout's ids of 2023 have 2^58 and more; 53 bits with 4 for the slot end at 2^49.
+      let message = GenerateIDRequest(mode: "snowflake", tag: "parcels", format: "tag").encoded()
+      Self.refused(try await client.call(Self.one, message), "fewer opaque.slot_bits leave more room")
+      #expect(server.registry.scrape().contains("id_generate_total{mode=\"snowflake\"} 0\n"))
+      let fits = GenerateIDRequest(mode: "snowflake", tag: "invoices", format: "opaque").encoded()
+      let response = try Self.single(try await client.call(Self.one, fits))
+      #expect(try forms.open(response.text, tag: try Tag("invoices")).id == response.id)
+    }
+  }
+
+  @Test func `texts of an answer are bounded, whatever their form`() async throws {
+    let prefix = String(repeating: "x", count: 64)
+    let forms = try TagForms(templates: [.default: try TextTemplate("\(prefix){day}\(prefix){decimal:64}")])
+    try await IDServer.with(forms: forms) { _, client in
+      let message = GenerateBatchRequest(mode: "segment", count: 10_000, format: "tag").encoded()
+      Self.refused(try await client.call(Self.many, message), "up to 200 characters: a batch has at most 5165 of them")
+    }
+  }
+
+  private final class Answered: Sendable { let value = Mutex(false) }
+
+  @Test func `so many calls for texts are under way, and no more`() async throws {
+    try await IDServer.with(maximumWaiters: 1_000) { server, client in
+      server.loads.withLock { $0 = .held }
+      let message = GenerateBatchRequest(mode: "segment", count: 2, format: "hex").encoded()
+      var calls: [(stream: UInt32, reply: EventLoopFuture<WireClient.Reply>)] = []
+      for _ in 0..<TextLane.maximumCalls { calls.append(try await client.begin(Self.many, message)) }
+      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls { await Task.yield() }
+      Self.refused(try await client.call(Self.many, message), "256 calls for many texts", .resourceExhausted)
+      // One that gives up makes room.
+      try await client.cancel(calls[0].stream)
+      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls - 1 { await Task.yield() }
+      var refused = true
+      while refused {
+        let again = try await client.begin(Self.many, message)
+        let answered = Answered()
+        again.reply.whenComplete { _ in answered.value.withLock { $0 = true } }
+        while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls,
+          !answered.value.withLock({ $0 })
+        { await Task.yield() }
+        refused = answered.value.withLock { $0 }
+        calls.append(again)
+      }
+      for call in calls.dropFirst() { try await client.cancel(call.stream) }
+      while server.directory.defaultGenerator?.snapshot.waiters != 0 { await Task.yield() }
+    }
+  }
+
   @Test func `a call that waits is answered at its deadline, and leaves when its caller does`() async throws {
     try await IDServer.with(maximumWait: .milliseconds(50)) { server, client in
       server.loads.withLock { $0 = .held }
