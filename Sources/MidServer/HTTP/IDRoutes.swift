@@ -33,7 +33,7 @@ struct IDRoutes: Sendable {
     let name = HTTPQuery.decoded(name, isForm: false) ?? name
     if let mode = NameMode(rawValue: name) { return try self.named(mode, query) }
     try query.check(allowed: ["tag", "count", "format"])
-    if let mode = TextMode(rawValue: name) { return try self.texts(mode, query) }
+    if let mode = TextMode(rawValue: name) { return try await self.texts(mode, query) }
     let mode = try Self.mode(name, allowed: IDMethods.allModes)
     // With a format, the tag is whose form it is.
     if mode == .snowflake, !["tag", "opaque"].contains(query["format"]) {
@@ -107,30 +107,36 @@ struct IDRoutes: Sendable {
   }
 
   /// Ids that are texts. They have no tag, as Snowflake ids have none.
-  private func texts(_ mode: TextMode, _ query: HTTPQuery) throws(HTTPProblem) -> Response {
+  private func texts(_ mode: TextMode, _ query: HTTPQuery) async throws(HTTPProblem) -> Response {
     try Self.refuse(tag: query["tag"], of: mode.rawValue)
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
-    if let name = query["format"] {
-      let texts: [String]
-      do throws(IDError) { texts = try self.ids.texts.next(mode, count: count, IDFormat(name)) } catch {
-        throw HTTPProblem(error)
+    do throws(IDError) {
+      let format: IDFormat? = if let name = query["format"] { try IDFormat(name) } else { nil }
+      let texts = self.ids.texts
+      let body = try await self.ids.lane.admit(count: count) { () throws(IDError) in
+        try Self.body(mode, count: count, format, texts)
       }
       self.ids.meter.issued(mode, count: Int64(count))
-      return Self.json(mode.rawValue, texts)
-    }
-    var body = ByteBuffer(string: "{\"mode\":\"\(mode)\",\"ids\":[")
-    // Letters, digits and hyphens: nothing that a JSON string would have to escape.
-    let (before, after) = (Array("\"".utf8), Array("\",".utf8))
-    do throws(IDError) {
-      try self.ids.texts.write(mode, count: count, before: before, after: after, to: &body)
+      return .json(body)
     } catch {
       throw HTTPProblem(error)
     }
-    self.ids.meter.issued(mode, count: Int64(count))
+  }
+
+  private static func body(
+    _ mode: TextMode, count: Int, _ format: IDFormat?, _ texts: TextIDs
+  ) throws(IDError) -> ByteBuffer {
+    var body = ByteBuffer(string: "{\"mode\":\"\(mode)\",\"ids\":[")
+    // Letters, digits and a few signs: nothing that a JSON string would have to escape.
+    if let format {
+      body.writeString("\"\(try texts.next(mode, count: count, format).joined(separator: "\",\""))\",")
+    } else {
+      try texts.write(mode, count: count, before: Array("\"".utf8), after: Array("\",".utf8), to: &body)
+    }
     // In the place of the last comma.
     body.moveWriterIndex(to: body.writerIndex - 1)
     body.writeString("]}")
-    return .json(body)
+    return body
   }
 
   private func batch(_ request: Request) async throws(HTTPProblem) -> Response {

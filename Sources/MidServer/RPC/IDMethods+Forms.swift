@@ -34,7 +34,7 @@ extension IDMethods {
       return .failure(RPCStatus(error))
     }
     let (mode, deadline) = (fields.mode, self.patience(call))
-    return self.answerLater(call, size: size) { reply throws(IDError) in
+    return self.answerLater(call, count: Int(count ?? 1), size: size) { reply throws(IDError) in
       let (ranges, texts) = try await self.texts(
         of: mode, tag: tag, count: count ?? 1, format, deadline: deadline, isCancelled: { reply.isCancelled })
       guard count == nil else {
@@ -46,16 +46,19 @@ extension IDMethods {
 
   /// Answers a call by what a task makes. It takes part in ``lane``; a call whose caller gave up before is not begun.
   ///
-  /// - Parameter size: how many bytes the answer takes at most.
+  /// - Parameters:
+  ///   - count: how many texts it is for.
+  ///   - size: how many bytes the answer takes at most.
   func answerLater(
-    _ call: borrowing RPCCall, size: Int, _ make: @escaping @Sendable (RPCReply) async throws(IDError) -> [UInt8]
+    _ call: borrowing RPCCall, count: Int, size: Int,
+    _ make: @escaping @Sendable (RPCReply) async throws(IDError) -> [UInt8]
   ) -> RPCOutcome {
     // What comes together may still be more than is held for the connection; it is refused then.
     guard size <= call.room else { return .noRoom(size) }
-    do throws(IDError) { try self.lane.enter() } catch { return .failure(RPCStatus(error)) }
+    do throws(IDError) { try self.lane.enter(count: count) } catch { return .failure(RPCStatus(error)) }
     let reply = call.answerLater()
     let task = Task {
-      defer { self.lane.leave() }
+      defer { self.lane.leave(count: count) }
       guard !reply.isCancelled else { return }
       do throws(IDError) { reply.succeed(try await make(reply)) } catch { reply.fail(RPCStatus(error)) }
     }
@@ -70,8 +73,8 @@ extension IDMethods {
     of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat
   ) async throws(IDError) -> (ranges: [IDRange], texts: [String]) {
     _ = try self.check(mode, format, tag, count: count)
-    try self.lane.enter()
-    defer { self.lane.leave() }
+    try self.lane.enter(count: Int(count))
+    defer { self.lane.leave(count: Int(count)) }
     return try await self.texts(of: mode, tag: tag, count: count, format, deadline: nil, isCancelled: { false })
   }
 
@@ -80,7 +83,7 @@ extension IDMethods {
     isCancelled: @escaping @Sendable () -> Bool
   ) async throws(IDError) -> (ranges: [IDRange], texts: [String]) {
     let ranges = try await self.ids(of: mode, tag: tag, count: count, deadline: deadline)
-    let texts = try await self.lane.run { () throws(IDError) in
+    let texts = try await self.lane.run(count: Int(count)) { () throws(IDError) in
       try self.forms.texts(
         of: ranges, format, tag: tag, made: self.made(mode), isCancelled: isCancelled)
     }

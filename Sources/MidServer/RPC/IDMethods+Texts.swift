@@ -75,8 +75,9 @@ extension IDMethods {
         self.meter.issued(mode, count: 1)
         return .reply
       }
-      return self.answerLater(call, size: names.count * Self.longestText) { _ throws(IDError) in
-        try await self.lane.run { () throws(IDError) in
+      return self.answerLater(call, count: names.count, size: names.count * Self.longestText) {
+        _ throws(IDError) in
+        try await self.lane.run(count: names.count) { () throws(IDError) in
           let texts = try mode.texts(of: Array(names), in: request.namespace, format)
           self.meter.issued(mode, count: Int64(texts.count))
           return GenerateBatchResponse(texts: texts).encoded()
@@ -128,8 +129,8 @@ extension IDMethods {
     let format: IDFormat
     do throws(IDError) { format = try IDFormat(fields.formatText) } catch { return .failure(RPCStatus(error)) }
     let count = Int(fields.count)
-    return self.answerLater(call, size: count * Self.longestText) { _ throws(IDError) in
-      try await self.lane.run { () throws(IDError) in
+    return self.answerLater(call, count: count, size: count * Self.longestText) { _ throws(IDError) in
+      try await self.lane.run(count: count) { () throws(IDError) in
         let texts = try self.texts.next(mode, count: count, format)
         self.meter.issued(mode, count: Int64(count))
         return GenerateBatchResponse(texts: texts).encoded()

@@ -165,11 +165,17 @@ struct FormMethodsTests {
   @Test func `so many calls for texts are under way, and no more`() async throws {
     try await IDServer.with(maximumWaiters: 1_000) { server, client in
       server.loads.withLock { $0 = .held }
-      let message = GenerateBatchRequest(mode: "segment", count: 2, format: "hex").encoded()
+      let message = GenerateBatchRequest(mode: "segment", count: 65, format: "hex").encoded()
       var calls: [(stream: UInt32, reply: EventLoopFuture<WireClient.Reply>)] = []
       for _ in 0..<TextLane.maximumCalls { calls.append(try await client.begin(Self.many, message)) }
       while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls { await Task.yield() }
       Self.refused(try await client.call(Self.many, message), "256 calls for many texts", .resourceExhausted)
+      // A few texts are none of these.
+      let few = try await client.begin(
+        Self.many, GenerateBatchRequest(mode: "segment", count: 64, format: "hex").encoded())
+      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls + 1 { await Task.yield() }
+      try await client.cancel(few.stream)
+      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls { await Task.yield() }
       // One that gives up makes room.
       try await client.cancel(calls[0].stream)
       while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls - 1 { await Task.yield() }
