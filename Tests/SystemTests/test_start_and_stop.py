@@ -274,7 +274,7 @@ def test_version_and_help_are_worth_reading():
 def test_answers_that_were_promised_wait_for_clients_that_are_slow_to_read(mid):
     """SIGTERM finds more answers than the sockets take, and clients that begin to read four seconds later."""
     server = mid().start()
-    block, name = floods.head(floods.REFLECTION), b"mid.v1.IDService"
+    block, name = floods.head(floods.REFLECTION), b"grpc.health.v1.Health"
     body = floods.message(b"\x22" + bytes([len(name)]) + name)
     clients = []
     # With the last of them the server has stopped reading; of the others it has read all.

@@ -100,3 +100,24 @@ extension DecodeIDResponse {
       id: answer.opened?.id, slot: answer.opened?.slot.map { Int64($0) }, date: DecodeReport.date(answer.opened) ?? "")
   }
 }
+
+extension IDReadingMessage {
+  /// The message of a reading.
+  init(_ reading: IDReading) {
+    self.init()
+    self.kind = reading.kind.rawValue
+    self.canonical = reading.canonical
+    self.digits = reading.base?.rawValue ?? ""
+    self.layout = reading.layout ?? ""
+    self.time = reading.time?.description ?? ""
+    self.unixMilliseconds = reading.time?.milliseconds
+    self.worker = reading.worker?.number
+    self.datacenter = reading.worker?.datacenter
+    self.machine = reading.worker?.machine
+    self.sequence = reading.sequence
+    self.version = reading.version.map { Int64($0) }
+    self.variant = reading.variant?.rawValue ?? ""
+    self.maker = reading.maker ?? ""
+    self.note = reading.note ?? ""
+  }
+}

@@ -1,5 +1,3 @@
-package import MidCore
-
 /// `mid.v1.DecodeIDRequest`: what does this id say?
 package struct DecodeIDRequest: ProtobufMessage {
   /// The id, or a text of it.
@@ -122,24 +120,6 @@ package struct IDReadingMessage: ProtobufMessage {
 
   /// Creates a reading that says nothing.
   package init() {}
-
-  /// The message of a reading.
-  package init(_ reading: IDReading) {
-    self.kind = reading.kind.rawValue
-    self.canonical = reading.canonical
-    self.digits = reading.base?.rawValue ?? ""
-    self.layout = reading.layout ?? ""
-    self.time = reading.time?.description ?? ""
-    self.unixMilliseconds = reading.time?.milliseconds
-    self.worker = reading.worker?.number
-    self.datacenter = reading.worker?.datacenter
-    self.machine = reading.worker?.machine
-    self.sequence = reading.sequence
-    self.version = reading.version.map { Int64($0) }
-    self.variant = reading.variant?.rawValue ?? ""
-    self.maker = reading.maker ?? ""
-    self.note = reading.note ?? ""
-  }
 
   package init(decoding bytes: UnsafeRawBufferPointer) throws(ProtobufError) {
     self.init()
