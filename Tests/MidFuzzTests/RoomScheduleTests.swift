@@ -34,27 +34,43 @@ struct RoomScheduleTests {
       let head = self.headers.request(stream: self.next, path: isStreaming ? "/s" : "/u")
       var body: [UInt8] = []
       for _ in 0..<(isStreaming ? Int.random(in: 1...3, using: &self.random) : 1) {
-        body += FrameBytes.message([13, .random(in: 0...19, using: &self.random)])
+        // At once, or later.
+        let kind: UInt8 = Bool.random(using: &self.random) ? 13 : 14
+        body += FrameBytes.message([kind, .random(in: 0...19, using: &self.random)])
       }
       try self.send(head + FrameBytes.data(self.next, body, end: true))
       self.next += 2
+    }
+
+    /// Answers one of the calls that were left for later, by what was promised or less, or fails it.
+    mutating func answer(mayFail: Bool) throws(Finding) {
+      let pending = self.harness.dispatcher.pending
+      guard let index = pending.indices.randomElement(using: &self.random) else { return }
+      guard !mayFail || Int.random(in: 0..<8, using: &self.random) > 0 else {
+        return try self.harness.perform(.fail(index: index))
+      }
+      let most = self.harness.dispatcher.promises[pending[index]] ?? 0
+      let length = Bool.random(using: &self.random) ? most : Int.random(in: 0...most, using: &self.random)
+      try self.harness.perform(.reply(index: index, [UInt8](repeating: 7, count: length)))
     }
 
     mutating func step() throws(Finding) {
       let live = self.harness.model.live.sorted()
       let stream = live.randomElement(using: &self.random) ?? 0
       let bytes = UInt32.random(in: 1...900, using: &self.random)
-      switch Int.random(in: 0..<10, using: &self.random) {
+      switch Int.random(in: 0..<13, using: &self.random) {
       case 0..<5: try self.call()
       case 5..<8 where stream > 0: try self.send(FrameBytes.window(stream, bytes))
       case 8 where stream > 0: try self.send(FrameBytes.reset(stream, HTTP2ErrorCode.cancel.rawValue))
-      default: try self.send(FrameBytes.window(0, bytes))
+      case 9: try self.send(FrameBytes.window(0, bytes))
+      default: try self.answer(mayFail: false)
       }
     }
 
     /// Opens every window, until all is answered or nothing is any more.
     mutating func giveWay() throws(Finding) {
       for _ in 0..<200 where !self.harness.model.live.isEmpty {
+        try self.answer(mayFail: false)
         try self.send(FrameBytes.window(0, 10_000))
         for stream in self.harness.model.live.sorted() { try self.send(FrameBytes.window(stream, 2_000)) }
       }
@@ -86,6 +102,7 @@ struct RoomScheduleTests {
       var play = try Play(seed: seed &+ round)
       for _ in 0..<60 {
         try play.step()
+        try play.answer(mayFail: true)
         try play.harness.perform(.time(.random(in: 0...20, using: &play.random)))
         try play.harness.perform(.endStuck(100))
       }

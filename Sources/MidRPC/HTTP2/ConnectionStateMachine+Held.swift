@@ -14,7 +14,8 @@ extension ConnectionStateMachine {
     _ slot: Int, start: Int, dataStart: Int, dataLength: Int, endsCall: Bool, output: inout ByteBuffer
   ) throws(ConnectionFault) {
     let streamID = self.streams[slot].id
-    guard self.heldBytes == 0 || self.heldBytes + dataLength <= self.limits.maxHeldBytes else {
+    let isWithin = self.heldBytes == 0 || self.heldBytes + dataLength <= self.limits.maxHeldBytes
+    guard isWithin || dataLength <= self.promisedBytes else {
       output.moveWriterIndex(to: start)
       return try self.end(slot, self.noRoomStatus, output: &output)
     }
@@ -106,6 +107,7 @@ extension ConnectionStateMachine {
     }
     if stream.isInTurn { self.heldOrder.removeAll { $0 == stream.id } }
     if stream.isParked { self.parked.removeAll { $0.stream == stream.id } }
+    self.reservedBytes -= Int(stream.reserved)
     self.streams.remove(at: slot)
   }
 

@@ -75,14 +75,14 @@ extension ConnectionStateMachine {
   }
 
   /// Ends calls that stand still: requests that do not come whole, and responses that the peer does not take, for longer
-  /// than `age` nanoseconds; calls that wait for room where nothing has moved for a third of that, since a caller that reads
+  /// than `age` nanoseconds; calls that wait for room where nothing has moved for a third of that and none is kept, since a caller that reads
   /// one call after the other may leave those unread that stand before the one it reads; and calls of many messages whose caller's deadline has passed between two of them.
   mutating func endStuck<Dispatcher: CallDispatcher>(
     olderThan age: UInt64, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) {
     guard self.phase != .closed else { return }
     let now = self.now
-    let heldMovedAt = self.heldMovedAt
+    let heldMovedAt = self.reservedBytes > 0 ? now : self.heldMovedAt
     var stuck: [UInt32] = []
     self.streams.updateEach { stream in
       guard !stream.isAwaitingReply, stream.isHeld || stream.isParked || !stream.isRemoteClosed else { return }

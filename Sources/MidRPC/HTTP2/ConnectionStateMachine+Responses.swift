@@ -65,6 +65,7 @@ extension ConnectionStateMachine {
   ) -> Bool {
     guard let slot = self.streams.find(streamID), self.streams[slot].isAwaitingReply else { return false }
     self.streams[slot].isAwaitingReply = false
+    self.promisedBytes = self.release(slot)
     let start = output.writerIndex
     if self.streams[slot].hasSentHeaders {
       ResponseEncoding.writeMessageHead(streamID: streamID, to: &output)
@@ -77,11 +78,13 @@ extension ConnectionStateMachine {
       if self.streams[slot].isStreaming {
         try self.finishMessage(slot, start: start, messageStart: messageStart, messageLength: length, output: &output)
         self.ready.append(streamID)
-        try self.serveReady(dispatcher: &dispatcher, output: &output)
-        self.returnConnectionCredit(output: &output)
       } else {
         try self.finishResponse(slot, start: start, messageLength: length, output: &output)
       }
+      self.promisedBytes = 0
+      guard self.hasTurns else { return true }
+      try self.serveReady(dispatcher: &dispatcher, output: &output)
+      self.returnConnectionCredit(output: &output)
     } catch {
       self.fail(error, dispatcher: &dispatcher, output: &output)
     }
@@ -96,9 +99,11 @@ extension ConnectionStateMachine {
   ) -> Bool {
     guard let slot = self.streams.find(streamID), self.streams[slot].isAwaitingReply else { return false }
     self.streams[slot].isAwaitingReply = false
+    _ = self.release(slot)
     self.progressed()
     do throws(ConnectionFault) {
       try self.end(slot, status, output: &output)
+      if self.hasTurns { try self.serveReady(dispatcher: &dispatcher, output: &output) }
       self.returnConnectionCredit(output: &output)
     } catch {
       self.fail(error, dispatcher: &dispatcher, output: &output)

@@ -103,9 +103,13 @@ struct ConnectionStateMachine {
   var heldMovedAt: UInt64 = 0
   /// Those of them that only the connection's window holds back, in the order of their turns.
   var heldOrder: [UInt32] = []
-  /// Calls whose next message is to be handed over once there is room for its answer, and how long that is, in the order
-  /// of their turns.
-  var parked: [(stream: UInt32, bytes: Int)] = []
+  /// What is kept free for answers that come later, in bytes of DATA.
+  var reservedBytes = 0
+  /// What the answer being written may take for certain, since it was kept free for it.
+  var promisedBytes = 0
+  /// Calls whose next message is to be handed over once there is room for its answer, how long that is, and whether it
+  /// comes later, in the order of their turns.
+  var parked: [(stream: UInt32, bytes: Int, isLater: Bool)] = []
   /// Whether the call being served was the first of ``parked``.
   var isServingParked = false
   /// Calls of many messages that may go on, in the order of their turns.
@@ -312,6 +316,7 @@ struct ConnectionStateMachine {
     self.heldBytes = 0
     self.heldMemory = 0
     self.heldOrder = []
+    self.reservedBytes = 0
     self.parked = []
     self.ready = []
     self.leftover = []

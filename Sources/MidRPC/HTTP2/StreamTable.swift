@@ -15,6 +15,8 @@ struct StreamState {
   var movedAt: UInt64 = 0
   /// The body's length that the request's head announced, -1 for none.
   var contentLength: Int32 = -1
+  /// How many bytes of DATA are kept free for an answer that comes later.
+  var reserved: Int32 = 0
   /// The client has sent END_STREAM.
   var isRemoteClosed = false
   /// The call carries many messages.

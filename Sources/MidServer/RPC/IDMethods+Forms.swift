@@ -53,8 +53,7 @@ extension IDMethods {
     _ call: borrowing RPCCall, count: Int, size: Int,
     _ make: @escaping @Sendable (RPCReply) async throws(IDError) -> [UInt8]
   ) -> RPCOutcome {
-    // What comes together may still be more than is held for the connection; it is refused then.
-    guard size <= call.room else { return .noRoom(size) }
+    guard size <= call.roomLater else { return .noRoomLater(size) }
     do throws(IDError) { try self.lane.enter(count: count) } catch { return .failure(RPCStatus(error)) }
     let reply = call.answerLater()
     let task = Task {
@@ -63,7 +62,7 @@ extension IDMethods {
       do throws(IDError) { reply.succeed(try await make(reply)) } catch { reply.fail(RPCStatus(error)) }
     }
     reply.onCancel { task.cancel() }
-    return .later
+    return .laterWithin(size)
   }
 
   /// Ids and the text of each, in order, waiting as ``ids(of:tag:count:deadline:)`` does.
@@ -92,7 +91,7 @@ extension IDMethods {
 
   /// Says what is wrong with a call before ids are used up for it.
   ///
-  /// - Returns: how many bytes its texts take at most in an answer.
+  /// - Returns: how many bytes its answer takes at most.
   private func check(
     _ mode: RequestFields.Mode, _ format: IDFormat, _ tag: Tag, count: Int64
   ) throws(IDError) -> Int {
@@ -119,8 +118,12 @@ extension IDMethods {
             + "fewer \(Settings.opaqueSlotBits.key) leave more room")
       }
     }
-    return size
+    return size + Int(count) * Self.longestRange
   }
+
+  /// What a range takes in an answer at most, and one id as well: three numbers of 63, 63 and 32 bits, their tags, and the
+  /// message's own tag and length. A batch has as many ranges as ids at most.
+  private static let longestRange = 28
 
   /// An id that is there already; nil where the call has to wait.
   private func atHand(_ mode: RequestFields.Mode, _ tag: Tag) throws(IDError) -> Int64? {

@@ -94,7 +94,9 @@ struct ConnectionHarness {
 
   private mutating func takePending(_ index: Int) -> UInt32? {
     guard !self.dispatcher.pending.isEmpty else { return nil }
-    return self.dispatcher.pending.remove(at: index % self.dispatcher.pending.count)
+    let stream = self.dispatcher.pending.remove(at: index % self.dispatcher.pending.count)
+    self.dispatcher.promises[stream] = nil
+    return stream
   }
 
   /// Judges what a step brought about, and lets the machine go on where it waits for its output to leave.

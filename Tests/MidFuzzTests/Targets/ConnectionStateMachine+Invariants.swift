@@ -40,11 +40,15 @@ extension ConnectionStateMachine {
     try require(input <= most, "\(most) bytes of input take \(input)")
   }
 
+  /// What ``FuzzDispatcher`` keeps free for one answer at most.
+  private static let longestPromise = 25_505
+
   private func checkClosed() throws(Finding) {
     try require(!self.isPaused && self.memory == 0, "a closed connection waits for something")
     try require(self.streams.count == 0, "streams in a closed connection")
     try require(self.bodies.isEmpty && self.bufferedBytes == 0, "requests in a closed connection")
     try require(self.held.isEmpty && self.heldBytes == 0, "responses in a closed connection")
+    try require(self.reservedBytes == 0, "promises in a closed connection")
     try require(self.heldOrder.isEmpty && self.ready.isEmpty && self.parked.isEmpty, "turns in a closed connection")
     try require(self.leftover.isEmpty && self.openBlock == nil, "input in a closed connection")
   }
@@ -73,6 +77,8 @@ extension ConnectionStateMachine {
     self.streams.updateEach { open.append($0) }
     try require(open.count == self.streams.count, "\(open.count) streams, counted \(self.streams.count)")
     try require(open.count <= self.limits.maxConcurrentStreams, "\(open.count) streams, more than allowed")
+    let reserved = open.reduce(0) { $0 + Int($1.reserved) }
+    try require(reserved == self.reservedBytes, "\(reserved) bytes are promised, counted \(self.reservedBytes)")
     for stream in open {
       let id = stream.id
       try require(id & 1 == 1 && id <= self.lastStreamID, "stream \(id) is open")
@@ -82,6 +88,7 @@ extension ConnectionStateMachine {
       try require(self.heldOrder.contains(id) == stream.isInTurn, "isInTurn of stream \(id)")
       try require(!stream.isInTurn || stream.isHeld, "stream \(id) stands in line with nothing held")
       try require(!(stream.isAwaitingReply && stream.isHeld), "stream \(id) awaits a reply while one is held")
+      try require(stream.reserved == 0 || stream.isAwaitingReply, "stream \(id) is promised room and awaits no reply")
       let turns = self.parked.count { $0.stream == id }
       try require(turns == (stream.isParked ? 1 : 0), "stream \(id) waits for room \(turns) times")
       try require(
@@ -115,8 +122,15 @@ extension ConnectionStateMachine {
     try require(self.sendWindow >= 0 && self.sendWindow <= 0x7fff_ffff, "a send window of \(self.sendWindow)")
     let held = self.held.values.reduce(0) { $0 + $1.data.readableBytes }
     try require(held == self.heldBytes, "responses hold \(held), counted \(self.heldBytes)")
-    try require(held <= self.limits.maxHeldBytes || self.held.count == 1, "\(held) bytes are held")
-    for (id, _) in self.parked { try require(self.streams.find(id) != nil, "stream \(id) waits for room and is gone") }
+    // Twice as many at most, and where one answer alone may have more than that, so many more.
+    let most = self.limits.maxHeldBytes + max(self.limits.maxHeldBytes, Self.longestPromise)
+    try require(held + self.reservedBytes <= most || self.held.count == 1, "\(held) bytes are held")
+    let isAlone = self.reservedBytes <= Self.longestPromise
+    try require(self.reservedBytes <= self.limits.maxHeldBytes || isAlone, "\(self.reservedBytes) bytes are promised")
+    try require(self.promisedBytes == 0, "a promise outlives its answer")
+    for (id, _, _) in self.parked {
+      try require(self.streams.find(id) != nil, "stream \(id) waits for room and is gone")
+    }
     try require(Set(self.heldOrder).count == self.heldOrder.count, "a stream stands in line twice: \(self.heldOrder)")
     for id in self.heldOrder {
       try require(self.held[id] != nil, "stream \(id) stands in line and holds nothing")

@@ -20,6 +20,8 @@ struct FuzzDispatcher: CallDispatcher {
   var events: [Event] = []
   /// The calls whose answer is to come later, oldest first.
   var pending: [UInt32] = []
+  /// How many bytes room is kept for, of those that said how long they will be.
+  var promises: [UInt32: Int] = [:]
   /// The first thing that must not have been asked for.
   var finding: Finding?
 
@@ -32,12 +34,14 @@ struct FuzzDispatcher: CallDispatcher {
     case 10: return (.failure(RPCStatus(.notFound, "100 % né\n\(second)")), [1, 2, 3])
     case 11, 13: return (.message, [UInt8](repeating: first, count: second * 100))
     case 12: return (.message, [])
+    case 14: return (.laterWithin(second * 100), [UInt8](repeating: 0xee, count: second))
     default: return (.message, message.reversed())
     }
   }
 
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, roomLater: Int,
+    output: inout ByteBuffer
   ) -> CallResult {
     let message = Array(message)
     let (result, content) = Self.reply(to: message)
@@ -45,15 +49,17 @@ struct FuzzDispatcher: CallDispatcher {
     if case .message = result, message.first.map({ $0 & 0x0f }) == 13, content.count > room {
       return .noRoom(content.count)
     }
+    if case .laterWithin(let bytes) = result, bytes > roomLater { return .noRoomLater(bytes) }
     output.writeBytes(content)
     switch result {
     case .message:
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: content))
-    case .later:
+    case .later, .laterWithin:
+      if case .laterWithin(let bytes) = result { self.promises[stream] = bytes }
       if self.pending.contains(stream) { self.finding = Finding("stream \(stream) asked twice at once") }
       self.pending.append(stream)
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: nil))
-    case .noRoom: break
+    case .noRoom, .noRoomLater: break
     case .failure:
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: nil))
       self.events.append(.failed(stream: stream))
@@ -69,6 +75,7 @@ struct FuzzDispatcher: CallDispatcher {
       return
     }
     self.pending.remove(at: index)
+    self.promises[stream] = nil
     self.events.append(.cancelled(stream: stream))
   }
 }

@@ -12,6 +12,7 @@ struct RecordingDispatcher: CallDispatcher {
     var deadline: UInt64
     var message: [UInt8]
     var room = Int.max
+    var roomLater = Int.max
   }
 
   var calls: [Call] = []
@@ -20,9 +21,11 @@ struct RecordingDispatcher: CallDispatcher {
   var answer: (Call) -> (CallResult, [UInt8]) = { (.message, $0.message.reversed()) }
 
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, roomLater: Int,
+    output: inout ByteBuffer
   ) -> CallResult {
-    let call = Call(route: route, stream: stream, deadline: deadline, message: Array(message), room: room)
+    let call = Call(
+      route: route, stream: stream, deadline: deadline, message: Array(message), room: room, roomLater: roomLater)
     self.calls.append(call)
     let (result, reply) = self.answer(call)
     output.writeBytes(reply)

@@ -195,6 +195,26 @@ struct FormMethodsTests {
     }
   }
 
+  @Test func `batches that come together wait for room for all their texts`() async throws {
+    try await IDServer.with(maximumWaiters: 1_000) { server, client in
+      server.loads.withLock { $0 = .held }
+      // Of 2,000 ids as 16 digits, with what stands before each, and as many ranges at most: 94,000 bytes.
+      let message = GenerateBatchRequest(mode: "segment", count: 2_000, format: "hex").encoded()
+      let fits = RPCLimits().maxHeldBytes / (2_000 * (3 + 16 + 28) + 5)
+      var calls: [(stream: UInt32, reply: EventLoopFuture<WireClient.Reply>)] = []
+      for _ in 0..<(2 * fits) { calls.append(try await client.begin(Self.many, message)) }
+      // Answered behind them: all have been looked at.
+      _ = try await client.call(Self.decode, DecodeIDRequest(id: "1").encoded())
+      while server.directory.defaultGenerator?.snapshot.waiters != fits { await Task.yield() }
+      try await client.cancel(calls.removeFirst().stream)
+      while server.directory.defaultGenerator?.snapshot.waiters != fits { await Task.yield() }
+      server.release()
+      var seen: Set<Int64> = []
+      for call in calls { seen.formUnion(Self.ids(try Self.batch(try await call.reply.get()))) }
+      #expect(seen.count == (2 * fits - 1) * 2_000)
+    }
+  }
+
   @Test func `a call that waits is answered at its deadline, and leaves when its caller does`() async throws {
     try await IDServer.with(maximumWait: .milliseconds(50)) { server, client in
       server.loads.withLock { $0 = .held }

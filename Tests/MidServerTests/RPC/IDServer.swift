@@ -37,6 +37,7 @@ final class IDServer: Sendable {
   let health: HealthMethods
   let readiness = Mutex<(snowflake: Bool, segment: Bool)>((true, true))
   let loads = Mutex<Loads>(.served)
+  private let source: Source
   private let boundAddress = Mutex<SocketAddress?>(nil)
   /// Where it listens, for more clients.
   var address: SocketAddress { get throws { try #require(self.boundAddress.withLock { $0 }) } }
@@ -45,6 +46,7 @@ final class IDServer: Sendable {
     self.snowflake = try SnowflakeNode(
       layout: .original, clock: self.clock, maxAhead: .seconds(1), sequenceJitter: 0, salt: 1)
     let source = Source(log: self.log)
+    self.source = source
     self.directory = try SegmentDirectory(
       settings: SegmentSettings(maximumWaiters: maximumWaiters), maximumWaiting: maximumWaiters, clock: self.clock,
       onLoadNeeded: { source.load(for: $0, $1) }, onRefreshNeeded: { source.log.note("refresh") },
@@ -70,6 +72,12 @@ final class IDServer: Sendable {
       worker: 7, floorWallMilliseconds: 0, boundWallMilliseconds: Self.start + 3_600_000, leaseEnd: .max)
   }
 
+  /// Carries out the loads that are held, and all that come.
+  func release() {
+    self.loads.withLock { $0 = .served }
+    self.source.release()
+  }
+
   /// Breaks the circle between a server and what asks it.
   private final class Box: Sendable {
     private struct Reference { weak var server: IDServer? }
@@ -83,13 +91,14 @@ final class IDServer: Sendable {
     let log: EventLog
     let server = Box()
     private let next = Mutex<Int64>(1)
+    private let held = Mutex<[(SegmentGenerator, SegmentLoad)]>([])
 
     init(log: EventLog) { self.log = log }
 
     func load(for generator: SegmentGenerator, _ load: SegmentLoad) {
       self.log.note("load \(load.tag) \(load.count)")
       switch self.server.server?.loads.withLock({ $0 }) ?? .held {
-      case .held: break
+      case .held: self.held.withLock { $0.append((generator, load)) }
       case .failing: _ = generator.loadFailed(FaultyStore.unavailable, random: 0.5)
       case .served:
         let start = self.next.withLock { next in
@@ -98,6 +107,14 @@ final class IDServer: Sendable {
         }
         generator.loaded(IDRange(start: start, count: load.count))
       }
+    }
+
+    func release() {
+      let held = self.held.withLock { held in
+        defer { held = [] }
+        return held
+      }
+      for (generator, load) in held { self.load(for: generator, load) }
     }
   }
 
