@@ -122,9 +122,10 @@ extension ConnectionStateMachine {
     try require(self.sendWindow >= 0 && self.sendWindow <= 0x7fff_ffff, "a send window of \(self.sendWindow)")
     let held = self.held.values.reduce(0) { $0 + $1.data.readableBytes }
     try require(held == self.heldBytes, "responses hold \(held), counted \(self.heldBytes)")
-    // Twice as many at most, and where one answer alone may have more than that, so many more.
+    // One of any length where it was alone, as many bytes as may be, and as many again that were promised.
+    let largest = self.held.values.reduce(0) { max($0, $1.data.readableBytes) }
     let most = self.limits.maxHeldBytes + max(self.limits.maxHeldBytes, Self.longestPromise)
-    try require(held + self.reservedBytes <= most || self.held.count == 1, "\(held) bytes are held")
+    try require(held - largest + self.reservedBytes <= most, "\(held) bytes are held")
     let isAlone = self.reservedBytes <= Self.longestPromise
     try require(self.reservedBytes <= self.limits.maxHeldBytes || isAlone, "\(self.reservedBytes) bytes are promised")
     try require(self.promisedBytes == 0, "a promise outlives its answer")
