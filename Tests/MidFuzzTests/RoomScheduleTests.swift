@@ -13,6 +13,8 @@ struct RoomScheduleTests {
     var random: SplitMix64
     var next: UInt32 = 1
     var hasWaited = false
+    /// What calls have asked for.
+    var wanted: [UInt32: Int] = [:]
 
     init(seed: UInt64) throws(Finding) {
       var limits = RPCLimits()
@@ -35,22 +37,31 @@ struct RoomScheduleTests {
       var body: [UInt8] = []
       for _ in 0..<(isStreaming ? Int.random(in: 1...3, using: &self.random) : 1) {
         // At once, or later.
-        let kind: UInt8 = Bool.random(using: &self.random) ? 13 : 14
+        let kind: UInt8 = Bool.random(using: &self.random) ? 13 : 8
         body += FrameBytes.message([kind, .random(in: 0...19, using: &self.random)])
       }
       try self.send(head + FrameBytes.data(self.next, body, end: true))
       self.next += 2
     }
 
-    /// Answers one of the calls that were left for later, by what was promised or less, or fails it.
-    mutating func answer(mayFail: Bool) throws(Finding) {
+    /// One of the calls that were left for later asks for room, or is answered, by what it asked for or less.
+    ///
+    /// - Parameter mayFail: whether it may also fail, or be answered without having waited for room.
+    mutating func goOn(mayFail: Bool) throws(Finding) {
       let pending = self.harness.dispatcher.pending
       guard let index = pending.indices.randomElement(using: &self.random) else { return }
+      let stream = pending[index]
       guard !mayFail || Int.random(in: 0..<8, using: &self.random) > 0 else {
         return try self.harness.perform(.fail(index: index))
       }
-      let most = self.harness.dispatcher.promises[pending[index]] ?? 0
-      let length = Bool.random(using: &self.random) ? most : Int.random(in: 0...most, using: &self.random)
+      guard let wanted = self.wanted[stream] else {
+        let bytes = Int.random(in: 0...1_900, using: &self.random)
+        self.wanted[stream] = bytes
+        return try self.harness.perform(.keepRoom(index: index, bytes))
+      }
+      guard self.harness.dispatcher.rooms.contains(stream) else { return }
+      self.wanted[stream] = nil
+      let length = Bool.random(using: &self.random) ? wanted : Int.random(in: 0...wanted, using: &self.random)
       try self.harness.perform(.reply(index: index, [UInt8](repeating: 7, count: length)))
     }
 
@@ -63,14 +74,14 @@ struct RoomScheduleTests {
       case 5..<8 where stream > 0: try self.send(FrameBytes.window(stream, bytes))
       case 8 where stream > 0: try self.send(FrameBytes.reset(stream, HTTP2ErrorCode.cancel.rawValue))
       case 9: try self.send(FrameBytes.window(0, bytes))
-      default: try self.answer(mayFail: false)
+      default: try self.goOn(mayFail: false)
       }
     }
 
     /// Opens every window, until all is answered or nothing is any more.
     mutating func giveWay() throws(Finding) {
       for _ in 0..<200 where !self.harness.model.live.isEmpty {
-        try self.answer(mayFail: false)
+        for _ in 0..<4 { try self.goOn(mayFail: false) }
         try self.send(FrameBytes.window(0, 10_000))
         for stream in self.harness.model.live.sorted() { try self.send(FrameBytes.window(stream, 2_000)) }
       }
@@ -102,7 +113,7 @@ struct RoomScheduleTests {
       var play = try Play(seed: seed &+ round)
       for _ in 0..<60 {
         try play.step()
-        try play.answer(mayFail: true)
+        try play.goOn(mayFail: true)
         try play.harness.perform(.time(.random(in: 0...20, using: &play.random)))
         try play.harness.perform(.endStuck(100))
       }

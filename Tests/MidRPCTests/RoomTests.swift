@@ -45,7 +45,7 @@ struct RoomTests {
     #expect(self.ends(try peer.send(Peer.window(3, 45))) == ["3: 0"])
     #expect(
       peer.dispatcher.calls.last
-        == .init(route: 0, stream: 5, deadline: .max, message: [1, 2, 3], room: 50, roomLater: 50))
+        == .init(route: 0, stream: 5, deadline: .max, message: [1, 2, 3], room: 50))
     #expect(peer.machine.heldBytes == 90 && peer.machine.parked.map(\.stream) == [7, 9])
     for stream in [5, 7, 1, 9] as [UInt32] {
       let seen = try peer.send(Peer.window(stream, 45))
@@ -155,36 +155,55 @@ struct RoomTests {
 
   // Answers that come later.
 
-  /// A peer that takes nothing of any answer, and whose calls are answered later, by 40 bytes at most, where 100 may be held.
+  /// A peer that takes nothing of any answer, whose calls are answered later, by 40 bytes at most, where 100 may be held.
   private func patient(_ streams: [UInt32]) throws -> Peer {
     var limits = RPCLimits()
     limits.maxHeldBytes = 100
     var peer = try Peer.established(limits: limits)
-    peer.dispatcher.answer = { call in (call.roomLater < 40 ? .noRoomLater(40) : .laterWithin(40), [9, 9]) }
+    peer.dispatcher.answer = { _ in (.later, [9, 9]) }
     _ = try peer.send(Peer.setting(SettingID.initialWindowSize, 0))
-    for stream in streams { _ = try peer.send(peer.call(stream)) }
+    for stream in streams {
+      _ = try peer.send(peer.call(stream))
+      peer.keepRoom(stream, 40)
+    }
     return peer
   }
 
+  private func bytes(_ count: Int) -> [UInt8] { [UInt8](repeating: 1, count: count) }
+
   @Test func `is kept free for those that come later, and given back`() throws {
     var peer = try self.patient([1, 3, 5, 7])
-    #expect(peer.dispatcher.calls.map(\.roomLater) == [.max, 50, 5, 0])
-    #expect(peer.machine.reservedBytes == 90 && peer.machine.parked.map(\.stream) == [5, 7])
+    #expect(peer.dispatcher.rooms == [1, 3] && peer.machine.reservedBytes == 90)
+    #expect(peer.machine.parked.map(\.stream) == [5, 7])
     // A shorter answer than was asked for, which is held back; what is left is still too little.
-    _ = try peer.reply(1, [UInt8](repeating: 1, count: 20))
+    _ = try peer.reply(1, self.bytes(20))
     #expect(peer.machine.heldBytes == 25 && peer.machine.reservedBytes == 45)
     #expect(peer.machine.parked.map(\.stream) == [5, 7])
     // One that fails takes nothing, one that is given up neither.
     #expect(self.ends(try peer.fail(3, RPCStatus(.notFound, "none"))) == ["3: 5"])
-    #expect(peer.machine.reservedBytes == 45 && peer.machine.parked.map(\.stream) == [7])
+    #expect(peer.dispatcher.rooms == [1, 3, 5] && peer.machine.reservedBytes == 45)
     try peer.expect(Peer.frame(FrameType.resetStream, 0, 5, [0, 0, 0, 8]), gives: [])
-    #expect(peer.dispatcher.cancellations == [5])
+    #expect(peer.dispatcher.cancellations == [5] && peer.dispatcher.rooms == [1, 3, 5, 7])
     #expect(peer.machine.reservedBytes == 45 && peer.machine.parked.isEmpty && peer.machine.heldBytes == 25)
-    _ = try peer.reply(7, [UInt8](repeating: 7, count: 40))
+    _ = try peer.reply(7, self.bytes(40))
     #expect(peer.machine.reservedBytes == 0 && peer.machine.heldBytes == 70)
     #expect(self.ends(try peer.send(Peer.window(7, 45) + Peer.window(1, 25))) == ["7: 0", "1: 0"])
     #expect(peer.machine.openStreams == 0 && peer.machine.memory == 0)
     #expect(self.account(peer) == peer.machine.limits.connectionWindow)
+  }
+
+  @Test func `is not kept before it is asked for, nor after the call`() throws {
+    var peer = try self.patient([])
+    for stream in [1, 3, 5] as [UInt32] { _ = try peer.send(peer.call(stream)) }
+    #expect(peer.machine.reservedBytes == 0 && peer.dispatcher.calls.map(\.room) == [.max, .max, .max])
+    for stream in [1, 1, 3, 5, 7] as [UInt32] { peer.keepRoom(stream, 40) }
+    #expect(peer.dispatcher.rooms == [1, 3] && peer.machine.parked.map(\.stream) == [5])
+    // One that waits and is answered all the same, one that fails meanwhile, one that is gone.
+    _ = try peer.reply(5, self.bytes(5))
+    #expect(peer.machine.parked.isEmpty && peer.machine.heldBytes == 10)
+    _ = try peer.reply(1, self.bytes(40))
+    peer.keepRoom(1, 40)
+    #expect(peer.machine.reservedBytes == 45 && peer.machine.heldBytes == 55)
   }
 
   @Test func `is not taken by others that come meanwhile`() throws {
@@ -193,54 +212,73 @@ struct RoomTests {
     peer.dispatcher.answer = { _ in (.message, [UInt8](repeating: 2, count: 45)) }
     for stream in [5, 7, 9] as [UInt32] { _ = try peer.send(peer.call(stream)) }
     #expect(peer.machine.heldBytes == 100 && peer.machine.held.count == 2)
-    for stream in [1, 3] as [UInt32] {
-      #expect(try self.ends(peer.reply(stream, [UInt8](repeating: 1, count: 40))) == [])
-    }
+    for stream in [1, 3] as [UInt32] { #expect(try self.ends(peer.reply(stream, self.bytes(40))) == []) }
     #expect(peer.machine.heldBytes == 190 && peer.machine.reservedBytes == 0)
     for stream in [1, 3] as [UInt32] { #expect(self.ends(try peer.send(Peer.window(stream, 45))) == ["\(stream): 0"]) }
   }
 
   @Test func `is not promised to a longer answer than was asked for`() throws {
     var peer = try self.patient([1, 3])
-    _ = try peer.reply(1, [UInt8](repeating: 1, count: 40))
-    #expect(self.ends(try peer.reply(3, [UInt8](repeating: 1, count: 60))) == ["3: 8"])
+    _ = try peer.reply(1, self.bytes(40))
+    #expect(self.ends(try peer.reply(3, self.bytes(60))) == ["3: 8"])
     #expect(peer.machine.heldBytes == 45 && peer.machine.reservedBytes == 0)
   }
 
-  @Test func `is not had later by what could leave now`() throws {
+  @Test func `is shared in their turns by those that come later and those whose message waits`() throws {
     var peer = try self.patient([1, 3])
-    let begin = peer.headers(5) + Peer.window(5, 1_000)
-    _ = try peer.send(begin + Peer.data(5, Peer.message([1, 2, 3]), end: true))
-    #expect(peer.dispatcher.calls.last?.room == 995 && peer.dispatcher.calls.last?.roomLater == 5)
-    #expect(peer.machine.parked.map(\.stream) == [5])
-    // Nor by passing those that wait for it.
-    peer.dispatcher.answer = { call in (call.roomLater < 1 ? .noRoomLater(1) : .laterWithin(1), []) }
+    peer.dispatcher.answer = { call in call.room < 40 ? (.noRoom(40), []) : (.message, self.bytes(40)) }
+    _ = try peer.send(peer.call(5))
+    peer.dispatcher.answer = { _ in (.later, []) }
     _ = try peer.send(peer.call(7))
-    #expect(peer.dispatcher.calls.last?.roomLater == 0 && peer.machine.parked.map(\.stream) == [5, 7])
+    peer.keepRoom(7, 20)
+    #expect(peer.machine.parked.map(\.stream) == [5, 7])
+    peer.dispatcher.answer = { call in call.room < 40 ? (.noRoom(40), []) : (.message, self.bytes(40)) }
+    _ = try peer.fail(1, RPCStatus(.notFound, "none"))
+    #expect(peer.machine.heldBytes == 45 && peer.machine.parked.map(\.stream) == [7])
+    _ = try peer.fail(3, RPCStatus(.notFound, "none"))
+    #expect(peer.dispatcher.rooms == [1, 3, 7] && peer.machine.reservedBytes == 25)
   }
 
   @Test func `is waited for as long as others are promised theirs`() throws {
     var peer = try self.patient([1, 3, 5])
     peer.machine.now = 1_000
     #expect(try peer.endStuck(olderThan: 100) == [])
-    _ = try peer.reply(1, [UInt8](repeating: 1, count: 40))
-    _ = try peer.reply(3, [UInt8](repeating: 1, count: 40))
+    _ = try peer.reply(1, self.bytes(40))
+    _ = try peer.reply(3, self.bytes(40))
     peer.machine.now = 1_033
     #expect(try peer.endStuck(olderThan: 100) == [])
     peer.machine.now = 1_034
     #expect(self.ends(try peer.endStuck(olderThan: 100)) == ["5: 8"])
+    #expect(peer.dispatcher.cancellations == [5] && peer.machine.parked.isEmpty)
+    #expect(peer.dispatcher.rejections == [.resourceExhausted])
+  }
+
+  @Test func `is waited for until the caller's deadline by those that come later, too`() throws {
+    var peer = try self.patient([1, 3])
+    _ = try peer.send(peer.call(5, fields: Peer.head(extra: [("grpc-timeout", "30n")])))
+    peer.machine.now = 30
+    #expect(try peer.endStuck(olderThan: 100) == [], "it does not wait for room")
+    peer.keepRoom(5, 40)
+    // There would be room for this one, which does not pass.
+    _ = try peer.send(peer.call(7))
+    peer.keepRoom(7, 5)
+    #expect(peer.dispatcher.rooms == [1, 3] && peer.machine.parked.map(\.stream) == [5, 7])
+    #expect(self.ends(try peer.endStuck(olderThan: 100)) == ["5: 4"])
+    #expect(peer.dispatcher.cancellations == [5] && peer.dispatcher.rooms == [1, 3, 7])
   }
 
   @Test func `is kept in a call of many messages for one after the other`() throws {
     var peer = try self.patient([1])
     let messages = Peer.message([1]) + Peer.message([2])
     _ = try peer.send(peer.headers(3, fields: Peer.head(path: Self.path)) + Peer.data(3, messages, end: true))
+    peer.keepRoom(3, 40)
     #expect(peer.machine.reservedBytes == 90)
-    _ = try peer.reply(3, [UInt8](repeating: 1, count: 40))
+    _ = try peer.reply(3, self.bytes(40))
     #expect(peer.machine.reservedBytes == 45 && peer.machine.heldBytes == 45)
     _ = try peer.send(Peer.window(3, 45))
+    peer.keepRoom(3, 40)
     #expect(peer.machine.reservedBytes == 90 && peer.machine.heldBytes == 0)
-    _ = try peer.reply(3, [UInt8](repeating: 1, count: 40))
+    _ = try peer.reply(3, self.bytes(40))
     #expect(self.ends(try peer.send(Peer.window(3, 45))) == ["3: 0"])
     #expect(peer.machine.reservedBytes == 45)
     try peer.expect(Peer.frame(FrameType.ping, 0, 0, [1]), ends: .frameSizeError)

@@ -52,9 +52,9 @@ def test_many_of_the_largest_batches_at_once_on_one_connection_all_succeed(mid):
     # The least window that there is, so that most of what is asked for has to wait in the server.
     options = {"grpc.http2.bdp_probe": 0, "grpc.http2.lookahead_bytes": 65535}
     with server.channel(**options) as channel:
-        for mode in ("uuid7", "ulid"):
+        for mode, form in (("uuid7", ""), ("ulid", ""), ("uuid4", "base36"), ("segment", "hex"), ("snowflake", "base62")):
             call = batch(channel)
-            request = mid_pb2.GenerateBatchRequest(mode=mode, count=10_000)
+            request = mid_pb2.GenerateBatchRequest(mode=mode, count=10_000, format=form)
             calls = [call.future(request, timeout=60) for _ in range(8)]
             texts = [text for each in calls for text in each.result().texts]
             assert len(texts) == 80_000 == len(set(texts))
@@ -63,11 +63,12 @@ def test_many_of_the_largest_batches_at_once_on_one_connection_all_succeed(mid):
             request_serializer=mid_pb2.GenerateBatchRequest.SerializeToString,
             response_deserializer=mid_pb2.GenerateBatchResponse.FromString,
         )
-        request = mid_pb2.GenerateBatchRequest(mode="objectid", count=10_000)
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            read = pool.map(lambda _: list(streams(iter([request] * 4), timeout=60)), range(8))
-            texts = [text for replies in read for reply in replies for text in reply.texts]
-        assert len(texts) == 320_000 == len(set(texts))
+        for mode, form in (("objectid", ""), ("segment", "crockford-check")):
+            request = mid_pb2.GenerateBatchRequest(mode=mode, count=10_000, format=form)
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                read = pool.map(lambda _: list(streams(iter([request] * 4), timeout=60)), range(8))
+                texts = [text for replies in read for reply in replies for text in reply.texts]
+            assert len(texts) == 320_000 == len(set(texts))
     assert server.metric("mid_rpc_held_bytes") == 0
 
 

@@ -8,13 +8,9 @@ enum CallResult {
   case failure(RPCStatus)
   /// It will be answered later, by its stream number.
   case later
-  /// The same, by a message of at most so many bytes, no more than there was room for later: that is kept free until then.
-  case laterWithin(Int)
   /// The answer takes so many bytes, more than there is room for: the message is to be handed over again once there is. It
   /// has had no effect, and nothing of use was appended.
   case noRoom(Int)
-  /// The same for an answer that would come later.
-  case noRoomLater(Int)
 }
 
 /// Where the connection's state machine hands complete messages. One synchronous call each, in the order of arrival.
@@ -27,15 +23,16 @@ protocol CallDispatcher {
   ///   - message: the request's message, without prefix. Valid only during this call.
   ///   - room: how many bytes the reply's message may have now, 0 or more; `Int.max` where nothing is held back. One that
   ///     is longer, and was not given back with ``CallResult/noRoom(_:)``, may end its call with RESOURCE_EXHAUSTED.
-  ///   - roomLater: the same for ``CallResult/laterWithin(_:)`` and ``CallResult/noRoomLater(_:)``.
   ///   - output: takes the reply's message.
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, roomLater: Int,
-    output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
   ) -> CallResult
 
   /// A call failed before it reached its method, or without one (`route` nil).
   mutating func rejected(route: Int?, code: RPCStatus.Code)
+
+  /// Room is kept from now on for an answer that is to come later, as was asked for.
+  mutating func hasRoom(stream: UInt32)
 
   /// The caller gave a call up whose answer was to come later. No answer is wanted any more.
   mutating func cancelled(stream: UInt32)

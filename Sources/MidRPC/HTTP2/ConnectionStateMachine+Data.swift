@@ -170,7 +170,7 @@ extension ConnectionStateMachine {
     ResponseEncoding.writeOpening(streamID: streamID, to: &output)
     let result = dispatcher.dispatch(
       route: Int(route), stream: streamID, deadline: self.streams[slot].deadline, message: message,
-      room: self.room(slot), roomLater: self.roomLater, output: &output)
+      room: self.room(slot), output: &output)
     switch result {
     case .message:
       let length = output.writerIndex - start - ResponseEncoding.openingSize
@@ -182,17 +182,10 @@ extension ConnectionStateMachine {
     case .later:
       output.moveWriterIndex(to: start)
       self.streams[slot].isAwaitingReply = true
-    case .laterWithin(let bytes):
-      output.moveWriterIndex(to: start)
-      self.reserve(bytes, for: slot)
     case .noRoom(let bytes):
       output.moveWriterIndex(to: start)
       self.keep(body, of: slot)
       self.park(slot, needing: bytes)
-    case .noRoomLater(let bytes):
-      output.moveWriterIndex(to: start)
-      self.keep(body, of: slot)
-      self.park(slot, needing: bytes, later: true)
     }
   }
 

@@ -85,7 +85,7 @@ extension ConnectionStateMachine {
     let heldMovedAt = self.reservedBytes > 0 ? now : self.heldMovedAt
     var stuck: [UInt32] = []
     self.streams.updateEach { stream in
-      guard !stream.isAwaitingReply, stream.isHeld || stream.isParked || !stream.isRemoteClosed else { return }
+      guard stream.isParked || !stream.isAwaitingReply && (stream.isHeld || !stream.isRemoteClosed) else { return }
       // A call of many messages may rest between two of them.
       let isOld =
         stream.isParked
@@ -100,6 +100,7 @@ extension ConnectionStateMachine {
         if self.streams[slot].isHeld {
           try self.drop(slot, resetting: .cancel, dispatcher: &dispatcher, output: &output)
         } else if self.streams[slot].isParked {
+          if self.streams[slot].isAwaitingReply { dispatcher.cancelled(stream: streamID) }
           let isLate = self.streams[slot].deadline <= now
           let late = RPCStatus(.deadlineExceeded, "there was no room for the answer in time")
           try self.refuse(slot, isLate ? late : noRoom, dispatcher: &dispatcher, output: &output)

@@ -140,7 +140,7 @@ extension ConnectionStateMachine {
     let messageStart = output.writerIndex
     let result = dispatcher.dispatch(
       route: Int(stream.route), stream: streamID, deadline: stream.deadline, message: message, room: self.room(slot),
-      roomLater: self.roomLater, output: &output)
+      output: &output)
     switch result {
     case .message:
       self.isServingParked = false  // Further messages of the call stand behind those that wait.
@@ -152,16 +152,9 @@ extension ConnectionStateMachine {
     case .later:
       output.moveWriterIndex(to: start)
       self.streams[slot].isAwaitingReply = true
-    case .laterWithin(let bytes):
-      output.moveWriterIndex(to: start)
-      self.reserve(bytes, for: slot)
     case .noRoom(let bytes):
       output.moveWriterIndex(to: start)
       self.park(slot, needing: bytes)
-      return .wait
-    case .noRoomLater(let bytes):
-      output.moveWriterIndex(to: start)
-      self.park(slot, needing: bytes, later: true)
       return .wait
     }
     return .taken(length)

@@ -3,8 +3,9 @@ import NIOCore
 /// Calls whose answer has no room: their messages wait, and are handed over once what is held back has left. So a peer
 /// may ask for more at once than is held for it, and what it costs in memory stays bounded.
 ///
-/// Room is also kept free for large answers that come later. They are held back whatever else is by then, so that at most
-/// twice ``RPCLimits/maxHeldBytes`` are: as much of answers that nothing was kept free for, and as much of these.
+/// Room is also kept free for large answers that come later, from when they are about to be made. They are held back whatever
+/// else is by then, so that at most twice ``RPCLimits/maxHeldBytes`` are: as much of answers that nothing was kept free for,
+/// and as much of these.
 ///
 /// What changes nothing is mutating all the same: the machine is large, and is copied whole for a call that does not mutate
 /// it, whether that call comes or not.
@@ -27,36 +28,45 @@ extension ConnectionStateMachine {
     return max(0, max(mayLeave, self.limits.maxHeldBytes - taken) - ResponseEncoding.prefixSize)
   }
 
-  /// How many bytes may be kept free for an answer that comes later.
-  @inline(__always)
-  var roomLater: Int {
-    mutating get {
-      self.heldBytes | self.reservedBytes == 0 && self.parked.isEmpty
-        ? .max : self.roomLater(isNext: self.isServingParked)
-    }
-  }
-
-  /// None behind those that wait: each that passed would have them wait for longer. What could leave now does not count.
-  @inline(never)
-  private mutating func roomLater(isNext: Bool) -> Int {
-    guard self.parked.isEmpty || isNext else { return 0 }
+  /// How many bytes may be kept free for an answer that comes later. What could leave now does not count.
+  private var roomLater: Int {
     let taken = self.heldBytes + self.reservedBytes
     return taken == 0 ? .max : max(0, self.limits.maxHeldBytes - taken - ResponseEncoding.prefixSize)
   }
 
-  /// Leaves a call open whose answer will have at most so many bytes, and keeps room for that.
-  @inline(never)
-  mutating func reserve(_ bytes: Int, for slot: Int) {
-    precondition(bytes <= self.roomLater, "there was no room for the answer")
-    self.streams[slot].isAwaitingReply = true
-    self.streams[slot].reserved = Int32(clamping: bytes + ResponseEncoding.prefixSize)
+  /// Keeps room for an answer that comes later, of at most so many bytes, and tells the dispatcher: now, or once its turn has
+  /// come and there is as much. Nothing happens where the call is gone by now, or has asked before.
+  mutating func keepRoom<Dispatcher: CallDispatcher>(
+    stream streamID: UInt32, bytes: Int, dispatcher: inout Dispatcher
+  ) {
+    guard let slot = self.streams.find(streamID) else { return }
+    let stream = self.streams[slot]
+    guard stream.isAwaitingReply, !stream.isParked, stream.reserved == 0 else { return }
+    if self.parked.isEmpty && bytes <= self.roomLater {
+      self.reserve(bytes, for: slot)
+      dispatcher.hasRoom(stream: streamID)
+    } else {
+      self.streams[slot].isParked = true
+      self.streams[slot].movedAt = self.now
+      self.parked.append((streamID, bytes, true))
+    }
+  }
+
+  private mutating func reserve(_ bytes: Int, for slot: Int) {
+    let prefix = ResponseEncoding.prefixSize
+    self.streams[slot].reserved = Int32(clamping: min(bytes, Int(Int32.max) - prefix) + prefix)
     self.reservedBytes += Int(self.streams[slot].reserved)
   }
 
-  /// An answer has come that room was kept for, or will not: gives the room back.
+  /// An answer has come, or will not: gives the room back that was kept for it, and lets go of its turn.
   ///
   /// - Returns: how much that was, in bytes of DATA.
   mutating func release(_ slot: Int) -> Int {
+    if self.streams[slot].isParked {
+      let streamID = self.streams[slot].id
+      self.streams[slot].isParked = false
+      self.parked.removeAll { $0.stream == streamID }
+    }
     let bytes = Int(self.streams[slot].reserved)
     guard bytes > 0 else { return 0 }
     self.streams[slot].reserved = 0
@@ -67,11 +77,11 @@ extension ConnectionStateMachine {
 
   /// Has a call wait whose next message was handed back, since its answer of so many bytes has no room.
   @inline(never)
-  mutating func park(_ slot: Int, needing bytes: Int, later isLater: Bool = false) {
-    precondition(bytes > (isLater ? self.roomLater : self.room(slot)), "there was room for the answer")
+  mutating func park(_ slot: Int, needing bytes: Int) {
+    precondition(bytes > self.room(slot), "there was room for the answer")
     self.streams[slot].isParked = true
     self.streams[slot].movedAt = self.now
-    self.parked.append((self.streams[slot].id, bytes, isLater))
+    self.parked.append((self.streams[slot].id, bytes, false))
   }
 
   /// What a call is told whose answer has no room.
@@ -92,16 +102,20 @@ extension ConnectionStateMachine {
   @inline(never)
   private mutating func hasRoomForParked() -> Bool {
     guard let next = self.parked.first, let slot = self.streams.find(next.stream) else { return false }
-    return (next.isLater ? self.roomLater(isNext: true) : self.room(slot, isNext: true)) >= next.bytes
+    return (next.isLater ? self.roomLater : self.room(slot, isNext: true)) >= next.bytes
   }
 
-  /// Hands the message over of the first call that waited for room.
+  /// Goes on with the first call that waited for room: hands its message over, or keeps the room for its answer.
   mutating func serveParked<Dispatcher: CallDispatcher>(
     dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) throws(ConnectionFault) {
     let next = self.parked.removeFirst()
     guard let slot = self.streams.find(next.stream) else { return }
     self.streams[slot].isParked = false
+    guard !next.isLater else {
+      self.reserve(next.bytes, for: slot)
+      return dispatcher.hasRoom(stream: next.stream)
+    }
     self.isServingParked = true
     defer { self.isServingParked = false }
     if self.streams[slot].isStreaming {

@@ -107,8 +107,8 @@ struct ConnectionStateMachine {
   var reservedBytes = 0
   /// What the answer being written may take for certain, since it was kept free for it.
   var promisedBytes = 0
-  /// Calls whose next message is to be handed over once there is room for its answer, how long that is, and whether it
-  /// comes later, in the order of their turns.
+  /// Calls that wait for room for an answer, how long that is, and whether it comes later, in the order of their turns. Where
+  /// not, the call's next message is handed over once there is room.
   var parked: [(stream: UInt32, bytes: Int, isLater: Bool)] = []
   /// Whether the call being served was the first of ``parked``.
   var isServingParked = false

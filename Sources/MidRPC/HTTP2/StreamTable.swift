@@ -25,7 +25,7 @@ struct StreamState {
   var isAwaitingReply = false
   /// A part of the response waits in the table of held responses.
   var isHeld = false
-  /// A message waits for room for its answer.
+  /// A message waits for room for its answer; where it was handed over, its answer does.
   var isParked = false
   /// The response's headers have left.
   var hasSentHeaders = false

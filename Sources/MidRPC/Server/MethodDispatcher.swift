@@ -6,14 +6,13 @@ struct MethodDispatcher: CallDispatcher {
 
   @inline(__always)
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, roomLater: Int,
-    output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
   ) -> CallResult {
     let handler = self.handler
     let start = handler.burstStart
     let call = RPCCall(
       deadline: deadline == .max ? nil : .uptimeNanoseconds(deadline), room: room,
-      roomLater: roomLater, eventLoop: handler.eventLoop, route: route, stream: stream, started: start,
+      eventLoop: handler.eventLoop, route: route, stream: stream, started: start,
       connection: handler)
     switch handler.methods[route].handler(call, message, &output) {
     case .reply:
@@ -29,17 +28,15 @@ struct MethodDispatcher: CallDispatcher {
     case .later:
       precondition(handler.waiting[stream] != nil, "a method that answers later must call answerLater()")
       return .later
-    case .laterWithin(let bytes):
-      precondition(handler.waiting[stream] != nil, "a method that answers later must call answerLater()")
-      return .laterWithin(bytes)
     case .noRoom(let bytes): return .noRoom(bytes)
-    case .noRoomLater(let bytes): return .noRoomLater(bytes)
     }
   }
 
   mutating func rejected(route: Int?, code: RPCStatus.Code) {
     self.handler.tell(route, code, since: self.handler.burstStart)
   }
+
+  mutating func hasRoom(stream: UInt32) { self.handler.waiting[stream]?.hasRoom() }
 
   mutating func cancelled(stream: UInt32) {
     self.handler.waiting.removeValue(forKey: stream)?.cancel()

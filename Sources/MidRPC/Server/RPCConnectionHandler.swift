@@ -269,15 +269,19 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
     for letter in self.mailbox.take() {
       let stream = letter.reply.stream
       guard self.waiting[stream] === letter.reply else { continue }
-      self.waiting[stream] = nil
       let code: RPCStatus.Code
-      switch letter.result {
-      case .success(let message):
+      switch letter.content {
+      case .room(let bytes):
+        self.machine.keepRoom(stream: stream, bytes: bytes, dispatcher: &dispatcher)
+        continue
+      case .answer(.success(let message)):
+        self.waiting[stream] = nil
         guard
           self.machine.reply(stream: stream, message: message, dispatcher: &dispatcher, output: &self.output)
         else { continue }
         code = .ok
-      case .failure(let status):
+      case .answer(.failure(let status)):
+        self.waiting[stream] = nil
         guard self.machine.fail(stream: stream, status: status, dispatcher: &dispatcher, output: &self.output)
         else { continue }
         code = status.code

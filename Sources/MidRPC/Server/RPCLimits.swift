@@ -27,7 +27,7 @@ public struct RPCLimits: Sendable, Hashable {
   /// `too_many_pings`, at which gRPC's clients slow down. Default 2.
   public var maxPingStrikes = 2
   /// Bytes of responses that the peer's flow control holds back, over all of a connection's calls; one response may be
-  /// larger where it is alone, and those that room was kept for (``RPCOutcome/laterWithin(_:)``) may be as many again. What can't be kept waits where its method can tell, and is answered RESOURCE_EXHAUSTED where
+  /// larger where it is alone, and those that room was kept for (``RPCReply/room(for:)``) may be as many again. What can't be kept waits where its method can tell, and is answered RESOURCE_EXHAUSTED where
   /// not, or where the peer reads nothing. Default 1 MiB.
   public var maxHeldBytes = 1024 * 1024
 

@@ -8,15 +8,9 @@ public enum RPCOutcome: Sendable {
   case failure(RPCStatus)
   /// The call will be answered through the ``RPCReply`` that ``RPCCall/answerLater()`` gave out.
   case later
-  /// The same, by a message of at most so many bytes, which must be no more than ``RPCCall/roomLater``: that is kept free
-  /// for it, and calls that come meanwhile have less. For answers that may be large: what comes together would else have
-  /// more held back than there is room for.
-  case laterWithin(Int)
   /// The response takes so many bytes, more than ``RPCCall/room``: the method is called again once there is room for them.
   /// The call must have had no effect; whatever was appended to the response is thrown away.
   case noRoom(Int)
-  /// The same where the response would come later, and takes more than ``RPCCall/roomLater``.
-  case noRoomLater(Int)
 }
 
 /// One method of a service: one reply for each message of a call.
@@ -78,8 +72,6 @@ public struct RPCCall {
   /// How many bytes the response may have now, 0 or more: less than `Int.max` where the client leaves answers unread, or
   /// room is kept for some. A longer one may end the call with RESOURCE_EXHAUSTED; a method that can tell returns ``RPCOutcome/noRoom(_:)`` instead.
   public let room: Int
-  /// How many bytes may be kept free for a response that comes later, 0 or more. It does not pass those that wait for room.
-  public let roomLater: Int
   /// The event loop that the call is served on.
   public let eventLoop: any EventLoop
 
@@ -88,8 +80,7 @@ public struct RPCCall {
   let started: NIODeadline
   let connection: RPCConnectionHandler
 
-  /// Leaves the call open; it is answered through what this returns. The method must then return ``RPCOutcome/later`` or
-  /// ``RPCOutcome/laterWithin(_:)``.
+  /// Leaves the call open; it is answered through what this returns. The method must then return ``RPCOutcome/later``.
   public func answerLater() -> RPCReply {
     let reply = RPCReply(
       stream: self.stream, route: self.route, started: self.started, deadline: self.deadline,

@@ -6,6 +6,8 @@ public final class RPCReply: Sendable {
   private struct State {
     var isOver = false
     var onCancel: (@Sendable () -> Void)?
+    /// Whoever waits for room.
+    var waiter: CheckedContinuation<Bool, Never>?
   }
 
   /// When the caller stops waiting, by `NIODeadline`'s clock, or nil where it set no deadline.
@@ -34,13 +36,44 @@ public final class RPCReply: Sendable {
   /// Answers with a message. Only the first answer counts.
   public func succeed(_ message: [UInt8]) {
     guard self.finish() else { return }
-    self.mailbox.post(RPCMailbox.Letter(reply: self, result: .success(message)))
+    self.mailbox.post(RPCMailbox.Letter(reply: self, content: .answer(.success(message))))
   }
 
   /// Ends the call with a status other than OK. Only the first answer counts.
   public func fail(_ status: RPCStatus) {
     guard self.finish() else { return }
-    self.mailbox.post(RPCMailbox.Letter(reply: self, result: .failure(status)))
+    self.mailbox.post(RPCMailbox.Letter(reply: self, content: .answer(.failure(status))))
+  }
+
+  /// Waits until the connection has room for an answer of so many bytes beside those that its client leaves unread, and those
+  /// that room is kept for. It is kept for this answer from then on, until that is given.
+  ///
+  /// For answers that are large: what is made together would else be refused where the client reads slowly. To be asked for
+  /// once, when the answer is about to be made: others wait for the same room. A client that reads nothing for long, or whose
+  /// deadline comes, has its call ended meanwhile.
+  ///
+  /// - Parameter bytes: how many the answer's message has at most.
+  /// - Returns: Whether there is room; not where the call is over.
+  public func room(for bytes: Int) async -> Bool {
+    await withCheckedContinuation { waiter in
+      let isTooLate = self.state.withLock { state in
+        precondition(state.waiter == nil, "room is asked for twice")
+        if !state.isOver { state.waiter = waiter }
+        return state.isOver
+      }
+      guard !isTooLate else { return waiter.resume(returning: false) }
+      self.mailbox.post(RPCMailbox.Letter(reply: self, content: .room(bytes)))
+    }
+  }
+
+  /// There is room from now on.
+  func hasRoom() { self.takeWaiter()?.resume(returning: true) }
+
+  private func takeWaiter() -> CheckedContinuation<Bool, Never>? {
+    self.state.withLock { state in
+      defer { state.waiter = nil }
+      return state.waiter
+    }
   }
 
   /// Has `body` called when the caller gives up or its connection ends before an answer: at once if that is past.
@@ -69,6 +102,7 @@ public final class RPCReply: Sendable {
       return state.onCancel ?? {}
     }
     body?()
+    self.takeWaiter()?.resume(returning: false)
   }
 
   private func finish() -> Bool {
@@ -94,8 +128,14 @@ extension RPCConnectionHandler {
 /// Answers on their way to a connection's event loop: many that come together wake it once and leave in one write.
 final class RPCMailbox: Sendable {
   struct Letter: Sendable {
+    enum Content {
+      case answer(Result<[UInt8], RPCStatus>)
+      /// So many bytes of room are wanted.
+      case room(Int)
+    }
+
     var reply: RPCReply
-    var result: Result<[UInt8], RPCStatus>
+    var content: Content
   }
 
   private let letters = Mutex<[Letter]>([])

@@ -3,33 +3,27 @@ import NIOPosix
 import Synchronization
 
 /// Where many texts are made: neither on the event loops nor on the threads that tasks share, which health, metrics and the
-/// worker id's time bound run on; and for a bounded number of calls, so that what waits is bounded too.
+/// worker id's time bound run on. Calls that wait for ids, or for room for their answer, are no part of it; where many texts
+/// wait to be made already, no other call for many begins.
 ///
 /// Calls for a few texts are no part of it: they are made where the call is.
 final class TextLane: Sendable {
-  /// How many calls for many texts may be under way at once.
+  /// From how many calls on whose texts are being made, or wait for that, no other begins.
   static let maximumCalls = 256
   /// How many texts are few: some tens of microseconds.
   static let few = 64
 
   private let calls = Atomic(0)
 
-  /// Lets a call in, where it is for many texts.
-  ///
-  /// - Throws: ``MidCore/IDError/Code/overloaded`` where too many are under way. A call that was let in has to leave.
-  func enter(count: Int) throws(IDError) {
-    guard count > Self.few else { return }
-    let calls = self.calls.wrappingAdd(1, ordering: .relaxed).newValue
-    guard calls <= Self.maximumCalls else {
-      self.leave(count: count)
-      throw IDError(.overloaded, "\(Self.maximumCalls) calls for many texts are under way already")
-    }
-  }
+  /// The texts of how many calls for many are being made, or wait for that.
+  var count: Int { self.calls.load(ordering: .relaxed) }
 
-  /// A call that was let in is over.
-  func leave(count: Int) {
-    guard count > Self.few else { return }
-    self.calls.wrappingSubtract(1, ordering: .relaxed)
+  /// Says whether another call for so many texts may begin; to be asked before ids are used up for it.
+  ///
+  /// - Throws: ``MidCore/IDError/Code/overloaded`` where as many are being made, or wait for their turn, as may be.
+  func check(count: Int) throws(IDError) {
+    guard count > Self.few, self.calls.load(ordering: .relaxed) >= Self.maximumCalls else { return }
+    throw IDError(.overloaded, "the texts of \(Self.maximumCalls) calls for many are being made already")
   }
 
   /// Runs `body`, which makes so many texts: many of them on a thread that may be kept busy.
@@ -39,6 +33,8 @@ final class TextLane: Sendable {
     count: Int, _ body: @escaping @Sendable () throws(IDError) -> Value
   ) async throws(IDError) -> Value {
     guard count > Self.few else { return try body() }
+    self.calls.wrappingAdd(1, ordering: .relaxed)
+    defer { self.calls.wrappingSubtract(1, ordering: .relaxed) }
     let result: Result<Value, IDError>
     do {
       result = try await NIOThreadPool.singleton.runIfActive {
@@ -50,14 +46,13 @@ final class TextLane: Sendable {
     return try result.get()
   }
 
-  /// Lets a call in, runs `body` as ``run(count:_:)`` does, and lets the call leave.
+  /// Checks, and runs `body`.
   ///
-  /// - Throws: As ``enter(count:)`` and ``run(count:_:)``.
+  /// - Throws: As ``check(count:)`` and ``run(count:_:)``.
   func admit<Value: Sendable>(
     count: Int, _ body: @escaping @Sendable () throws(IDError) -> Value
   ) async throws(IDError) -> Value {
-    try self.enter(count: count)
-    defer { self.leave(count: count) }
+    try self.check(count: count)
     return try await self.run(count: count, body)
   }
 }

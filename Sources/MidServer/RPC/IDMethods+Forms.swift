@@ -34,35 +34,48 @@ extension IDMethods {
       return .failure(RPCStatus(error))
     }
     let (mode, deadline) = (fields.mode, self.patience(call))
-    return self.answerLater(call, count: Int(count ?? 1), size: size) { reply throws(IDError) in
-      let (ranges, texts) = try await self.texts(
-        of: mode, tag: tag, count: count ?? 1, format, deadline: deadline, isCancelled: { reply.isCancelled })
+    return self.answerLater(call, count: Int(count ?? 1), size: size) { () throws(IDError) in
+      let ranges = try await self.ids(of: mode, tag: tag, count: count ?? 1, deadline: deadline)
+      return (ranges, self.made(mode))
+    } make: { (ids: (ranges: [IDRange], made: @Sendable (Int64) -> Int64), reply: RPCReply) throws(IDError) in
+      let texts = try self.forms.texts(
+        of: ids.ranges, format, tag: tag, made: ids.made, isCancelled: { reply.isCancelled })
       guard count == nil else {
-        return GenerateBatchResponse(ranges: ranges.map(IDRangeMessage.init(_:)), texts: texts).encoded()
+        return GenerateBatchResponse(ranges: ids.ranges.map(IDRangeMessage.init(_:)), texts: texts).encoded()
       }
-      return GenerateIDResponse(id: ranges.first?.start ?? 0, text: texts.first ?? "").encoded()
+      return GenerateIDResponse(id: ids.ranges.first?.start ?? 0, text: texts.first ?? "").encoded()
     }
   }
 
-  /// Answers a call by what a task makes. It takes part in ``lane``; a call whose caller gave up before is not begun.
+  /// Answers a call by a task that has what `prepare` does first, waits until its connection has room for the answer, and has
+  /// that made in ``lane``. A call whose caller gave up before is not begun.
+  ///
+  /// Room is not kept while `prepare` waits: ids that don't come would stop every other call for texts on the connection.
   ///
   /// - Parameters:
-  ///   - count: how many texts it is for.
+  ///   - count: how many texts it is for. One waits for no room, as no call for a number does.
   ///   - size: how many bytes the answer takes at most.
-  func answerLater(
+  func answerLater<Prepared: Sendable>(
     _ call: borrowing RPCCall, count: Int, size: Int,
-    _ make: @escaping @Sendable (RPCReply) async throws(IDError) -> [UInt8]
+    prepare: @escaping @Sendable () async throws(IDError) -> Prepared,
+    make: @escaping @Sendable (Prepared, RPCReply) throws(IDError) -> [UInt8]
   ) -> RPCOutcome {
-    guard size <= call.roomLater else { return .noRoomLater(size) }
-    do throws(IDError) { try self.lane.enter(count: count) } catch { return .failure(RPCStatus(error)) }
+    // Where the client is behind already, nothing is prepared.
+    guard size <= call.room else { return .noRoom(size) }
+    do throws(IDError) { try self.lane.check(count: count) } catch { return .failure(RPCStatus(error)) }
     let reply = call.answerLater()
     let task = Task {
-      defer { self.lane.leave(count: count) }
       guard !reply.isCancelled else { return }
-      do throws(IDError) { reply.succeed(try await make(reply)) } catch { reply.fail(RPCStatus(error)) }
+      do throws(IDError) {
+        let prepared = try await prepare()
+        if count > 1 { guard await reply.room(for: size) else { return } }
+        reply.succeed(try await self.lane.run(count: count) { () throws(IDError) in try make(prepared, reply) })
+      } catch {
+        reply.fail(RPCStatus(error))
+      }
     }
     reply.onCancel { task.cancel() }
-    return .laterWithin(size)
+    return .later
   }
 
   /// Ids and the text of each, in order, waiting as ``ids(of:tag:count:deadline:)`` does.
@@ -72,19 +85,11 @@ extension IDMethods {
     of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat
   ) async throws(IDError) -> (ranges: [IDRange], texts: [String]) {
     _ = try self.check(mode, format, tag, count: count)
-    try self.lane.enter(count: Int(count))
-    defer { self.lane.leave(count: Int(count)) }
-    return try await self.texts(of: mode, tag: tag, count: count, format, deadline: nil, isCancelled: { false })
-  }
-
-  private func texts(
-    of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat, deadline: NIODeadline?,
-    isCancelled: @escaping @Sendable () -> Bool
-  ) async throws(IDError) -> (ranges: [IDRange], texts: [String]) {
-    let ranges = try await self.ids(of: mode, tag: tag, count: count, deadline: deadline)
+    try self.lane.check(count: Int(count))
+    let ranges = try await self.ids(of: mode, tag: tag, count: count, deadline: nil)
+    let made = self.made(mode)
     let texts = try await self.lane.run(count: Int(count)) { () throws(IDError) in
-      try self.forms.texts(
-        of: ranges, format, tag: tag, made: self.made(mode), isCancelled: isCancelled)
+      try self.forms.texts(of: ranges, format, tag: tag, made: made)
     }
     return (ranges, texts)
   }

@@ -76,12 +76,11 @@ extension IDMethods {
         return .reply
       }
       return self.answerLater(call, count: names.count, size: names.count * Self.longestText) {
-        _ throws(IDError) in
-        try await self.lane.run(count: names.count) { () throws(IDError) in
-          let texts = try mode.texts(of: Array(names), in: request.namespace, format)
-          self.meter.issued(mode, count: Int64(texts.count))
-          return GenerateBatchResponse(texts: texts).encoded()
-        }
+        () throws(IDError) in
+      } make: { (_, _) throws(IDError) in
+        let texts = try mode.texts(of: Array(names), in: request.namespace, format)
+        self.meter.issued(mode, count: Int64(texts.count))
+        return GenerateBatchResponse(texts: texts).encoded()
       }
     } catch {
       return .failure(RPCStatus(error))
@@ -129,12 +128,11 @@ extension IDMethods {
     let format: IDFormat
     do throws(IDError) { format = try IDFormat(fields.formatText) } catch { return .failure(RPCStatus(error)) }
     let count = Int(fields.count)
-    return self.answerLater(call, count: count, size: count * Self.longestText) { _ throws(IDError) in
-      try await self.lane.run(count: count) { () throws(IDError) in
-        let texts = try self.texts.next(mode, count: count, format)
-        self.meter.issued(mode, count: Int64(count))
-        return GenerateBatchResponse(texts: texts).encoded()
-      }
+    return self.answerLater(call, count: count, size: count * Self.longestText) { () throws(IDError) in
+    } make: { (_, _) throws(IDError) in
+      let texts = try self.texts.next(mode, count: count, format)
+      self.meter.issued(mode, count: Int64(count))
+      return GenerateBatchResponse(texts: texts).encoded()
     }
   }
 

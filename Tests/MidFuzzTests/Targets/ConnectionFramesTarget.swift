@@ -53,7 +53,9 @@ struct FrameScript {
     case 14, 15:
       let size = self.source.size()
       try self.harness.perform(.reply(index: self.source.below(256), [UInt8](repeating: 0x5a, count: size)))
-    case 16: try self.harness.perform(.fail(index: self.source.below(256)))
+    case 16:
+      let (isFailure, index) = (self.source.byte() & 1 == 0, self.source.below(256))
+      try self.harness.perform(isFailure ? .fail(index: index) : .keepRoom(index: index, self.source.below(25_500)))
     case 17: try self.harness.perform(.time(UInt64(self.source.byte()) * 100_000_000))
     case 18: try self.harness.perform(.endStuck(UInt64(self.source.byte()) * 1_000_000_000))
     case 19: try self.sendIgnored()

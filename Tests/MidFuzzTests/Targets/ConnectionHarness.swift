@@ -10,6 +10,8 @@ enum ConnectionStep {
   case reply(index: Int, [UInt8])
   /// The same, with a status.
   case fail(index: Int)
+  /// Such a call asks for room for so many bytes.
+  case keepRoom(index: Int, Int)
   /// Nanoseconds pass.
   case time(UInt64)
   /// The timer ends what stands still for longer than so many nanoseconds.
@@ -83,6 +85,10 @@ struct ConnectionHarness {
       let status = RPCStatus(.unavailable, "later")
       let isTaken = self.machine.fail(stream: id, status: status, dispatcher: &self.dispatcher, output: &output)
       try require(isTaken, "the status for stream \(id) was not taken")
+    case .keepRoom(let index, let bytes):
+      let pending = self.dispatcher.pending
+      guard !pending.isEmpty else { return }
+      self.machine.keepRoom(stream: pending[index % pending.count], bytes: bytes, dispatcher: &self.dispatcher)
     case .time(let nanoseconds): self.machine.now = self.machine.now.addingClamped(nanoseconds)
     case .endStuck(let age): self.machine.endStuck(olderThan: age, dispatcher: &self.dispatcher, output: &output)
     case .refillBudget: self.machine.refillBudget()
@@ -95,7 +101,7 @@ struct ConnectionHarness {
   private mutating func takePending(_ index: Int) -> UInt32? {
     guard !self.dispatcher.pending.isEmpty else { return nil }
     let stream = self.dispatcher.pending.remove(at: index % self.dispatcher.pending.count)
-    self.dispatcher.promises[stream] = nil
+    self.dispatcher.rooms.remove(stream)
     return stream
   }
 
@@ -145,6 +151,7 @@ struct ConnectionHarness {
         throw Finding("stream \(id) was forgotten without a word")
       }
       let stream = self.machine.streams[slot]
+      try require((stream.reserved > 0) == self.dispatcher.rooms.contains(id), "the room of stream \(id)")
       try require(stream.isAwaitingReply == self.dispatcher.pending.contains(id), "isAwaitingReply of stream \(id)")
       try require(stream.isRemoteClosed == client.isRemoteClosed, "isRemoteClosed of stream \(id)")
       try require(Int(stream.sendWindow) == Int(Int32(clamping: client.sendWindow)), "send window of stream \(id)")

@@ -40,7 +40,7 @@ extension ConnectionStateMachine {
     try require(input <= most, "\(most) bytes of input take \(input)")
   }
 
-  /// What ``FuzzDispatcher`` keeps free for one answer at most.
+  /// What a call asks for at most.
   private static let longestPromise = 25_505
 
   private func checkClosed() throws(Finding) {
@@ -92,7 +92,7 @@ extension ConnectionStateMachine {
       let turns = self.parked.count { $0.stream == id }
       try require(turns == (stream.isParked ? 1 : 0), "stream \(id) waits for room \(turns) times")
       try require(
-        !stream.isParked || !stream.isAwaitingReply && !stream.isHeld && stream.hasBody,
+        !stream.isParked || !stream.isHeld && stream.reserved == 0 && (stream.isAwaitingReply || stream.hasBody),
         "stream \(id) waits for nothing")
       try require(
         stream.receiveWindow >= 0 && Int(stream.receiveWindow) <= self.limits.streamWindow,

@@ -20,8 +20,8 @@ struct FuzzDispatcher: CallDispatcher {
   var events: [Event] = []
   /// The calls whose answer is to come later, oldest first.
   var pending: [UInt32] = []
-  /// How many bytes room is kept for, of those that said how long they will be.
-  var promises: [UInt32: Int] = [:]
+  /// Those of them that were told that room is kept for them.
+  var rooms: Set<UInt32> = []
   /// The first thing that must not have been asked for.
   var finding: Finding?
 
@@ -34,14 +34,12 @@ struct FuzzDispatcher: CallDispatcher {
     case 10: return (.failure(RPCStatus(.notFound, "100 % né\n\(second)")), [1, 2, 3])
     case 11, 13: return (.message, [UInt8](repeating: first, count: second * 100))
     case 12: return (.message, [])
-    case 14: return (.laterWithin(second * 100), [UInt8](repeating: 0xee, count: second))
     default: return (.message, message.reversed())
     }
   }
 
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, roomLater: Int,
-    output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
   ) -> CallResult {
     let message = Array(message)
     let (result, content) = Self.reply(to: message)
@@ -49,17 +47,15 @@ struct FuzzDispatcher: CallDispatcher {
     if case .message = result, message.first.map({ $0 & 0x0f }) == 13, content.count > room {
       return .noRoom(content.count)
     }
-    if case .laterWithin(let bytes) = result, bytes > roomLater { return .noRoomLater(bytes) }
     output.writeBytes(content)
     switch result {
     case .message:
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: content))
-    case .later, .laterWithin:
-      if case .laterWithin(let bytes) = result { self.promises[stream] = bytes }
+    case .later:
       if self.pending.contains(stream) { self.finding = Finding("stream \(stream) asked twice at once") }
       self.pending.append(stream)
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: nil))
-    case .noRoom, .noRoomLater: break
+    case .noRoom: break
     case .failure:
       self.events.append(.dispatched(stream: stream, route: route, message: message, reply: nil))
       self.events.append(.failed(stream: stream))
@@ -69,13 +65,19 @@ struct FuzzDispatcher: CallDispatcher {
 
   mutating func rejected(route: Int?, code: RPCStatus.Code) { self.events.append(.rejected) }
 
+  mutating func hasRoom(stream: UInt32) {
+    if !self.pending.contains(stream) || !self.rooms.insert(stream).inserted {
+      self.finding = Finding("stream \(stream) has room, and did not ask for it")
+    }
+  }
+
   mutating func cancelled(stream: UInt32) {
     guard let index = self.pending.firstIndex(of: stream) else {
       self.finding = Finding("stream \(stream) was cancelled and waits for nothing")
       return
     }
     self.pending.remove(at: index)
-    self.promises[stream] = nil
+    self.rooms.remove(stream)
     self.events.append(.cancelled(stream: stream))
   }
 }

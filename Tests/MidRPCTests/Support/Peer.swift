@@ -12,20 +12,19 @@ struct RecordingDispatcher: CallDispatcher {
     var deadline: UInt64
     var message: [UInt8]
     var room = Int.max
-    var roomLater = Int.max
   }
 
   var calls: [Call] = []
   var rejections: [RPCStatus.Code] = []
   var cancellations: [UInt32] = []
+  /// The calls that were told that room is kept for their answer.
+  var rooms: [UInt32] = []
   var answer: (Call) -> (CallResult, [UInt8]) = { (.message, $0.message.reversed()) }
 
   mutating func dispatch(
-    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, roomLater: Int,
-    output: inout ByteBuffer
+    route: Int, stream: UInt32, deadline: UInt64, message: UnsafeRawBufferPointer, room: Int, output: inout ByteBuffer
   ) -> CallResult {
-    let call = Call(
-      route: route, stream: stream, deadline: deadline, message: Array(message), room: room, roomLater: roomLater)
+    let call = Call(route: route, stream: stream, deadline: deadline, message: Array(message), room: room)
     self.calls.append(call)
     let (result, reply) = self.answer(call)
     output.writeBytes(reply)
@@ -33,6 +32,7 @@ struct RecordingDispatcher: CallDispatcher {
   }
 
   mutating func rejected(route: Int?, code: RPCStatus.Code) { self.rejections.append(code) }
+  mutating func hasRoom(stream: UInt32) { self.rooms.append(stream) }
   mutating func cancelled(stream: UInt32) { self.cancellations.append(stream) }
 }
 
@@ -82,6 +82,11 @@ struct Peer {
       stream: stream, message: message, dispatcher: &self.dispatcher, output: &output)
     let frames = try self.reader.frames(output)
     return isTaken ? frames : nil
+  }
+
+  /// Has room kept for the answer of a call that was left for later.
+  mutating func keepRoom(_ stream: UInt32, _ bytes: Int) {
+    self.machine.keepRoom(stream: stream, bytes: bytes, dispatcher: &self.dispatcher)
   }
 
   /// Fails a call that was left for later; reads what the machine wrote, or nil where it did not take the status.

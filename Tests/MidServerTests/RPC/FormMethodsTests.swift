@@ -1,3 +1,4 @@
+import Dispatch
 import MidCore
 import MidTestKit
 import NIOCore
@@ -160,42 +161,31 @@ struct FormMethodsTests {
     }
   }
 
-  private final class Answered: Sendable { let value = Mutex(false) }
-
-  @Test func `so many calls for texts are under way, and no more`() async throws {
-    try await IDServer.with(maximumWaiters: 1_000) { server, client in
-      server.loads.withLock { $0 = .held }
-      let message = GenerateBatchRequest(mode: "segment", count: 65, format: "hex").encoded()
-      var calls: [(stream: UInt32, reply: EventLoopFuture<WireClient.Reply>)] = []
-      for _ in 0..<TextLane.maximumCalls { calls.append(try await client.begin(Self.many, message)) }
-      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls { await Task.yield() }
-      Self.refused(try await client.call(Self.many, message), "256 calls for many texts", .resourceExhausted)
-      // A few texts are none of these.
-      let few = try await client.begin(
-        Self.many, GenerateBatchRequest(mode: "segment", count: 64, format: "hex").encoded())
-      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls + 1 { await Task.yield() }
-      try await client.cancel(few.stream)
-      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls { await Task.yield() }
-      // One that gives up makes room.
-      try await client.cancel(calls[0].stream)
-      while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls - 1 { await Task.yield() }
-      var refused = true
-      while refused {
-        let again = try await client.begin(Self.many, message)
-        let answered = Answered()
-        again.reply.whenComplete { _ in answered.value.withLock { $0 = true } }
-        while server.directory.defaultGenerator?.snapshot.waiters != TextLane.maximumCalls,
-          !answered.value.withLock({ $0 })
-        { await Task.yield() }
-        refused = answered.value.withLock { $0 }
-        calls.append(again)
+  @Test func `where the texts of so many calls are being made, no other call for many begins`() async throws {
+    let lane = TextLane()
+    let gate = DispatchSemaphore(value: 0)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<TextLane.maximumCalls {
+        try lane.check(count: 65)
+        let under = lane.count
+        group.addTask { try await lane.run(count: 65) { gate.wait() } }
+        while lane.count == under { await Task.yield() }
       }
-      for call in calls.dropFirst() { try await client.cancel(call.stream) }
-      while server.directory.defaultGenerator?.snapshot.waiters != 0 { await Task.yield() }
+      let error = try #require(throws: IDError.self) { try lane.check(count: 65) }
+      #expect(error.code == .overloaded && error.message.contains("256 calls"))
+      // A few texts are none of these.
+      try lane.check(count: 64)
+      #expect(try await lane.admit(count: 64) { 7 } == 7)
+      gate.signal()
+      try await group.next()
+      try lane.check(count: 65)
+      for _ in 1..<TextLane.maximumCalls { gate.signal() }
+      try await group.waitForAll()
     }
+    #expect(lane.count == 0)
   }
 
-  @Test func `batches that come together wait for room for all their texts`() async throws {
+  @Test func `batches that come together wait for room, and none for the ids of another`() async throws {
     try await IDServer.with(maximumWaiters: 1_000) { server, client in
       server.loads.withLock { $0 = .held }
       // Of 2,000 ids as 16 digits, with what stands before each, and as many ranges at most: 94,000 bytes.
@@ -203,11 +193,12 @@ struct FormMethodsTests {
       let fits = RPCLimits().maxHeldBytes / (2_000 * (3 + 16 + 28) + 5)
       var calls: [(stream: UInt32, reply: EventLoopFuture<WireClient.Reply>)] = []
       for _ in 0..<(2 * fits) { calls.append(try await client.begin(Self.many, message)) }
-      // Answered behind them: all have been looked at.
-      _ = try await client.call(Self.decode, DecodeIDRequest(id: "1").encoded())
-      while server.directory.defaultGenerator?.snapshot.waiters != fits { await Task.yield() }
+      while server.directory.defaultGenerator?.snapshot.waiters != 2 * fits { await Task.yield() }
+      // Those that need no store go on meanwhile.
+      let other = GenerateBatchRequest(mode: "snowflake", count: 100, format: "hex").encoded()
+      #expect(try Self.batch(try await client.call(Self.many, other)).texts.count == 100)
       try await client.cancel(calls.removeFirst().stream)
-      while server.directory.defaultGenerator?.snapshot.waiters != fits { await Task.yield() }
+      while server.directory.defaultGenerator?.snapshot.waiters != 2 * fits - 1 { await Task.yield() }
       server.release()
       var seen: Set<Int64> = []
       for call in calls { seen.formUnion(Self.ids(try Self.batch(try await call.reply.get()))) }
