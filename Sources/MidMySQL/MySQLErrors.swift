@@ -41,7 +41,8 @@ enum MySQLErrors {
     case let code where self.wrongTable.contains(code):
       return rejected(
         "a table is not as needed (\(target.table.table): \(MySQLTable(dialect: target.table).columns.joined(separator: ", ")); "
-          + "mid_workers: worker, owner_token, owner, term, expires_at, bound); mid alters no table")
+          + "mid_workers: worker, owner_token, owner, term, expires_at, bound; mid_facts: name, value); mid alters no table"
+      )
     case 3159: return rejected("the server demands TLS; add tls=required or tls=verify")
     case 2026 where self.isRefusal(failure.message):
       return rejected("TLS could not be agreed on; check the server's certificate and the settings tls and ca")

@@ -17,7 +17,7 @@ public final class SQLiteStore: IDStore {
   ///
   /// Names: `prepare`, `inspect`, `allocate`, `give_back`, `tags`, `create_tag`, `update_tag`, `claim_worker`,
   /// `renew_worker`, `release_worker`, `free_worker`, `workers`, `stripe`, `close_stripe`, `open_stripe`,
-  /// `create_stripe`, `tokens`. Called on the task of the operation's caller; must not block.
+  /// `create_stripe`, `tokens`, `facts`, `agree`. Called on the task of the operation's caller; must not block.
   public typealias Observer = @Sendable (_ operation: String, _ duration: Duration, _ error: IDError?) -> Void
 
   private enum State {

@@ -247,3 +247,21 @@ extension FaultyStore: TokenStore {
     }
   }
 }
+
+/// Of a wrapped store that keeps no facts, the calls fail with ``IDError/Code/storeRejected``.
+extension FaultyStore: FactStore {
+  public func facts() async throws(IDError) -> [String: String] {
+    try await self.passed { () async throws(IDError) in try await self.factStore().facts() }
+  }
+
+  public func agree(on facts: [String: String]) async throws(IDError) -> [String: String] {
+    try await self.passed { () async throws(IDError) in try await self.factStore().agree(on: facts) }
+  }
+
+  private func factStore() throws(IDError) -> any FactStore {
+    guard let facts = self.store as? any FactStore else {
+      throw IDError(.storeRejected, "a store of the kind \(self.store.kind) keeps no facts")
+    }
+    return facts
+  }
+}

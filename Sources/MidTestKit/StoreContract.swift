@@ -20,6 +20,7 @@ public struct StoreContract: Sendable {
     case claimWorker, workerHeldByAnother, workerExpires, renewWorker, releaseWorker, workerBound, listsWorkers
     case workerRefusals, concurrentClaimsHaveOneWinner
     case freeWorker, freeWorkerRefusals, freeWorkerKeepsTheRacingBound
+    case factsAreKept, factsNeverChange, factNamesAreExact, factRefusals, concurrentFactsHaveOneWinner
     case prepareTwice, inspectPrepared, reopeningKeepsEverything, closedStoreRefuses
 
     /// The promise's name.
@@ -84,6 +85,11 @@ public struct StoreContract: Sendable {
     case .freeWorker: try await self.freeWorker()
     case .freeWorkerRefusals: try await self.freeWorkerRefusals()
     case .freeWorkerKeepsTheRacingBound: try await self.freeWorkerKeepsTheRacingBound()
+    case .factsAreKept: try await self.factsAreKept()
+    case .factsNeverChange: try await self.factsNeverChange()
+    case .factNamesAreExact: try await self.factNamesAreExact()
+    case .factRefusals: try await self.factRefusals()
+    case .concurrentFactsHaveOneWinner: try await self.concurrentFactsHaveOneWinner()
     case .prepareTwice: try await self.prepareTwice()
     case .inspectPrepared: try await self.inspectPrepared()
     case .reopeningKeepsEverything: try await self.reopeningKeepsEverything()

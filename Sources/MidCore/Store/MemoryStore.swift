@@ -5,7 +5,7 @@ internal import Synchronization
 /// Its rows follow the rule of `mid_stripes`: a row (max_id, step) hands out `(max_id, max_id + count × delta]` next, and
 /// the delta is 1 unless somebody asks for another. It starts with the tag `default`, whose step is 10,000 and whose first
 /// id is 1. All calls are safe from any thread.
-public final class MemoryStore: IDStore, StripeStore, TicketStore, TokenStore {
+public final class MemoryStore: IDStore, FactStore, StripeStore, TicketStore, TokenStore {
   struct State: Sendable {
     var tags: [Tag: TagRecord] = [:]
     /// By which token a row is closed.
@@ -15,6 +15,7 @@ public final class MemoryStore: IDStore, StripeStore, TicketStore, TokenStore {
     var lastTickets: [TicketTable: Int64] = [:]
     /// What the table of tokens holds, or nil where there is none.
     var tokens: [ClientToken]?
+    var facts: [String: String] = [:]
     var isClosed = false
   }
 
