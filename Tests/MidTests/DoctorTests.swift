@@ -326,15 +326,32 @@ struct DoctorTests {
     let folder = FileManager.default.temporaryDirectory.appending(path: "mid-\(UUID())").path()
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    func findings(_ flags: [String: String]) throws -> [Finding] {
+    func findings(_ flags: [String: String], _ facts: Result<[String: String], IDError>? = nil) throws -> [Finding] {
       let settings = try ServerConfiguration.load(flags: flags).forms
-      let findings = FormsCheck(settings: settings, environment: ["KEY": key], folder: folder).findings
+      let findings = FormsCheck(settings: settings, environment: ["KEY": key], folder: folder, facts: facts).findings
       #expect(!findings.contains { $0.found.contains(key) || $0.advice?.contains(key) == true })
       return findings
     }
     #expect(try findings([:]).isEmpty)
     let good = try findings(["opaque.tags": "a", "opaque.keys": "3=env:KEY"])
     #expect(good.map(\.level) == [.ok] && good[0].found.contains("1 tag has opaque numbers, with the keys of slots 3"))
+    // What other nodes have put into the store they share.
+    let flags = ["opaque.tags": "a", "opaque.keys": "3=env:KEY"]
+    #expect(good[0].found.hasSuffix("; the store was not asked whether all nodes have the same"))
+    #expect(
+      try findings(flags, .success([:]))[0].found.hasSuffix(
+        "; the store does not have all of that, and is told at the next start"))
+    var memory = OpaqueMemory()
+    _ = try ServerConfiguration.load(flags: flags).forms.make(environment: ["KEY": key], remembering: &memory)
+    let theirs = Dictionary(uniqueKeysWithValues: memory.facts.map { ($0.key.storeName, $0.value) })
+    let same = try findings(flags, .success(theirs))
+    #expect(same.map(\.level) == [.ok] && same[0].found.hasSuffix("; the store has the same"))
+    let otherwise = try findings(flags, .success(theirs.merging(["opaque/key/3": "1", "opaque/tag/a": "53"]) { $1 }))
+    #expect(otherwise.map(\.level) == [.fail, .fail])
+    #expect(otherwise[0].found.contains("opaque.keys: slot 3 has another key than the nodes that share this store"))
+    #expect(otherwise[1].found.contains("opaque.tags: tag 'a' has 63 bits, and the nodes"))
+    #expect(try findings(flags, .failure(IDError(.storeRejected, "no right"))).map(\.level) == [.fail])
+    #expect(try findings(flags, .failure(IDError(.storeUnavailable, "away"))).map(\.level) == [.ok])
     let bad = try findings(["opaque.tags": "a", "opaque.keys": "0=env:NONE,1=file:/no/such", "opaque.current": "0"])
     #expect(bad.map(\.level) == [.fail, .fail])
     let path = FileManager.default.temporaryDirectory.appending(path: "mid-\(UUID())").path()

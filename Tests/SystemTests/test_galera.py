@@ -157,3 +157,43 @@ def test_a_silent_fall_back_to_asynchronous_replication_is_seen(replicated, mid)
     log = strict.process.output()
     assert log.count("semi-synchronous replication is off") == 1, "told once a change"
     assert log.count("semi-synchronous replication is on") == 1, "told once a change"
+
+
+@needs_galera
+def test_of_galera_nodes_with_other_keys_at_once_one_makes_opaque_numbers(galera, mid, scale):
+    keys = [f"{number:032x}" for number in (1, 2, 3)]
+    for _ in range(scale(2, 10)):
+        galera.nodes[0].query("DROP TABLE IF EXISTS mid_facts")
+        servers = [
+            mid(
+                store=node.url,
+                arguments=["--worker-id", number],
+                settings={
+                    **galera.settings,
+                    "MID_OPAQUE_TAGS": TAG,
+                    "MID_OPAQUE_KEYS": "0=env:KEY",
+                    "KEY": keys[number],
+                },
+            )
+            for number, node in enumerate(galera.nodes)
+        ]
+        at_once(*(each.launch for each in servers))
+
+        def state(server):
+            if not server.process.is_running:
+                assert "slot 0 has another key" in server.process.output(), server.process.output()
+                return "refused"
+            if server.health("opaque") == "SERVING":
+                return "served"
+            return "silent" if "not made any more" in server.process.errors() else None
+
+        for server in servers:
+            wait_until(lambda: state(server), 60, "the node is up or down")
+        states = [state(server) for server in servers]
+        print(f"three nodes with other keys: {states}")
+        assert states.count("served") == 1, states
+        rows = [node.query("SELECT name, value FROM mid_facts ORDER BY name") for node in galera.nodes]
+        assert len(rows[0]) == 3 and rows[0] == rows[1] == rows[2]
+        for server, found in zip(servers, states):
+            if found != "refused":
+                assert server.stop() == 0

@@ -5,6 +5,9 @@ package import MidCore
 ///
 /// No key is in it: a check value is 32 bits of what the key makes of a known block. A pure value.
 package struct OpaqueMemory: Sendable, Equatable {
+  /// A setting that has to stay, and what is wrong with it.
+  package typealias Change = (setting: any SettingDescription, message: String)
+
   /// The block whose image the check values are of.
   package static let checkedBlock = UInt128(0x6D69_642D_6F70_6171) << 64 | 0x7565_2D63_6865_636B
 
@@ -15,24 +18,43 @@ package struct OpaqueMemory: Sendable, Equatable {
   /// `opaque.tags`.
   package var tags: [Tag: Int] = [:]
 
+  /// The store whose ``confirmed`` these are: its location.
+  package var store: String?
+  /// What that store said of: all who share it believe the same.
+  package var confirmed: Set<OpaqueFact> = []
+
   /// Remembers nothing.
   package init() {}
 
-  /// Reads what ``text`` wrote. Returns nil for anything else.
+  /// Reads what ``text`` wrote, also in the older form that knows of no store. Returns nil for anything else.
   package init?(_ text: String) {
     for line in text.split(separator: "\n") where !line.hasPrefix("#") {
-      let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
-      guard words.count > 1, let number = Int(words[1]) else { return nil }
-      switch (words[0], words.count) {
-      case ("slot_bits", 2): self.slotBits = number
-      case ("key", 3):
-        guard let check = UInt32(words[2], radix: 16) else { return nil }
-        self.checks[number] = check
-      case ("tag", 3):
-        do throws(IDError) { self.tags[try Tag(String(words[2]))] = number } catch { return nil }
-      default: return nil
-      }
+      let words = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+      guard words.count == 2, self.read(words[0], words[1]) else { return nil }
     }
+    guard self.confirmed.isSubset(of: self.facts.keys) else { return nil }
+  }
+
+  /// Reads a line. Returns whether it is one.
+  private mutating func read(_ word: Substring, _ rest: Substring) -> Bool {
+    let parts = rest.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+    switch (word, parts.count) {
+    case ("slot_bits", 1):
+      self.slotBits = Int(rest)
+      return self.slotBits != nil
+    case ("key", 2):
+      guard let slot = Int(parts[0]), let check = UInt32(parts[1], radix: 16) else { return false }
+      self.checks[slot] = check
+    case ("tag", 2):
+      guard let bits = Int(parts[0]) else { return false }
+      do throws(IDError) { self.tags[try Tag(String(parts[1]))] = bits } catch { return false }
+    case ("store", _): self.store = String(rest)
+    case ("confirmed", _):
+      guard let fact = OpaqueFact(name: rest) else { return false }
+      self.confirmed.insert(fact)
+    default: return false
+    }
+    return true
   }
 
   /// Lines of text, in a fixed order.
@@ -43,14 +65,25 @@ package struct OpaqueMemory: Sendable, Equatable {
       lines.append("key \(slot) \(String(check, radix: 16))")
     }
     for (tag, bits) in self.tags.sorted(by: { $0.key.name < $1.key.name }) { lines.append("tag \(bits) \(tag)") }
+    if let store = self.store { lines.append("store \(store)") }
+    lines += self.confirmed.map { "confirmed \($0.name)" }.sorted()
     return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// What is remembered, as texts that a store can keep.
+  package var facts: [OpaqueFact: String] {
+    var facts: [OpaqueFact: String] = [:]
+    if let slotBits = self.slotBits { facts[.slotBits] = "\(slotBits)" }
+    for (slot, check) in self.checks { facts[.key(slot)] = String(check, radix: 16) }
+    for (tag, bits) in self.tags { facts[.tag(tag)] = "\(bits)" }
+    return facts
   }
 
   /// Adds what is new. Slots and tags that are gone are still remembered: their numbers are out.
   ///
   /// - Returns: What `other` has otherwise than it was, by setting; nothing is added then.
-  package mutating func merge(_ other: OpaqueMemory) -> [(setting: any SettingDescription, message: String)] {
-    var changes: [(setting: any SettingDescription, message: String)] = []
+  package mutating func merge(_ other: OpaqueMemory) -> [Change] {
+    var changes: [Change] = []
     if let before = self.slotBits, let now = other.slotBits, before != now {
       changes.append((Settings.opaqueSlotBits, "is \(now), and numbers were made with \(before)"))
     }

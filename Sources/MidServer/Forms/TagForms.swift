@@ -27,6 +27,8 @@ package struct TagForms: Sendable {
 
   private let own: [Tag: Own]
   private let opaque: [Tag: OpaqueIDs<AES>]
+  /// Whether opaque numbers may be made; nil for always. They can be opened either way.
+  private var gate: OpaqueGate?
   /// The forms that every tag has.
   private static let plain: Result<[IDFormat: TextForm], IDError> = Result { () throws(IDError) in
     var forms: [IDFormat: TextForm] = [:]
@@ -59,13 +61,21 @@ package struct TagForms: Sendable {
     self.opaque = [:]
   }
 
+  /// The same forms, where opaque numbers are made only as far as `gate` lets them.
+  package func guarded(by gate: OpaqueGate) -> TagForms {
+    var forms = self
+    forms.gate = gate
+    return forms
+  }
+
   /// The text of an id.
   ///
   /// - Parameters:
   ///   - id: above 0.
   ///   - milliseconds: when it was made, since 1970-01-01T00:00:00Z; forms with a date show it.
   /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where the tag has no such form;
-  ///   ``MidCore/IDError/Code/exhausted`` where the id is past what an opaque number has room for.
+  ///   ``MidCore/IDError/Code/exhausted`` where the id is past what an opaque number has room for;
+  ///   ``MidCore/IDError/Code/notReady`` where opaque numbers may not be made now.
   package func text(of id: Int64, _ format: IDFormat, tag: Tag, at milliseconds: Int64) throws(IDError) -> String {
     let (form, isOpaque) = try self.form(format, tag)
     return try self.text(of: id, form, isOpaque ? self.opaqueIDs(of: tag) : nil, milliseconds)
@@ -99,7 +109,8 @@ package struct TagForms: Sendable {
   /// Says what is wrong with a format of a tag's ids, if anything is, before ids are used up for it.
   ///
   /// - Returns: how many characters a text has at most, and the largest id that has one; nil for any id.
-  /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where the tag has no such form.
+  /// - Throws: ``MidCore/IDError/Code/invalidArgument`` where the tag has no such form,
+  ///   ``MidCore/IDError/Code/notReady`` where opaque numbers may not be made now.
   package func bounds(of format: IDFormat, tag: Tag) throws(IDError) -> (length: Int, largestID: Int64?) {
     let (form, isOpaque) = try self.form(format, tag)
     return (form.maximumLength, isOpaque ? try self.opaqueIDs(of: tag).largestID : nil)
@@ -149,9 +160,11 @@ package struct TagForms: Sendable {
         throw IDError(
           .invalidArgument, "tag '\(tag)' has no form of its own on this node (\(Settings.textForms.key))")
       }
+      if own.isOpaque { try self.gate?.check(tag) }
       return (own.form, own.isOpaque)
     case .opaque:
       _ = try self.opaqueIDs(of: tag)
+      try self.gate?.check(tag)
       return (try Self.decimal.get(), true)
     case .digits, .checked:
       let (plain, decimal) = (try Self.plain.get(), try Self.decimal.get())

@@ -26,9 +26,9 @@ package struct Readiness: Sendable {
   /// Whether the server as a whole is ready: what gRPC's health service says of it.
   package var isReady: Bool { self.health.isServing("") ?? false }
 
-  /// All modes.
+  /// All modes, and opaque numbers where there are keys for them.
   package var modes: [Mode] {
-    ["snowflake", "segment", "ticket"].map { name in
+    (["snowflake", "segment", "ticket"] + (self.health.isOpaqueReady == nil ? [] : ["opaque"])).map { name in
       if self.health.isServing(name) ?? false { return Mode(name: name, reasons: []) }
       if self.health.stopping.isRaised { return Mode(name: name, reasons: ["the server is stopping"]) }
       let reasons = self.reasons(name)

@@ -26,6 +26,9 @@ package struct HealthMethods: Sendable {
   /// Whether tickets can be had. They do not count for the server as a whole: their databases are asked only when calls
   /// come, and may be others than the store.
   package var isTicketReady: @Sendable () -> Bool
+  /// Whether opaque numbers can be made of ids, nil where there are no keys for them. They do not count for the server as a
+  /// whole: ids can be had without.
+  package var isOpaqueReady: (@Sendable () -> Bool)?
   /// The services that need no ids and are well while the server takes calls.
   package let otherServices: [String]
 
@@ -38,14 +41,17 @@ package struct HealthMethods: Sendable {
   ///   - isSnowflakeReady: whether Snowflake ids can be had.
   ///   - isSegmentReady: whether segment ids can be had.
   ///   - isTicketReady: whether tickets can be had.
+  ///   - isOpaqueReady: whether opaque numbers can be made; nil where nobody asks for them.
   ///   - hasReflection: whether the server has server reflection, whose services are known then.
   package init(
     isSnowflakeReady: @escaping @Sendable () -> Bool, isSegmentReady: @escaping @Sendable () -> Bool,
-    isTicketReady: @escaping @Sendable () -> Bool, hasReflection: Bool = true
+    isTicketReady: @escaping @Sendable () -> Bool, isOpaqueReady: (@Sendable () -> Bool)? = nil,
+    hasReflection: Bool = true
   ) {
     self.isSnowflakeReady = isSnowflakeReady
     self.isSegmentReady = isSegmentReady
     self.isTicketReady = isTicketReady
+    self.isOpaqueReady = isOpaqueReady
     self.otherServices = ["grpc.health.v1.Health"] + (hasReflection ? ReflectionMethods.services : [])
   }
 
@@ -57,6 +63,7 @@ package struct HealthMethods: Sendable {
     case "snowflake": isUp && self.isSnowflakeReady()
     case "segment": isUp && self.isSegmentReady()
     case "ticket": isUp && self.isTicketReady()
+    case "opaque": self.isOpaqueReady.map { isUp && $0() }
     default: self.otherServices.contains(service) ? isUp : nil
     }
   }
@@ -71,7 +78,9 @@ package struct HealthMethods: Sendable {
         return .failure(RPCStatus(.internalError, "the request is not a protobuf message: \(error)"))
       }
       guard let isServing = self.isServing(request.service) else {
-        let known = ["pb.IDMaker, mid.v1.IDService, snowflake, segment, ticket"] + self.otherServices
+        let known =
+          ["pb.IDMaker, mid.v1.IDService, snowflake, segment, ticket"] + (self.isOpaqueReady == nil ? [] : ["opaque"])
+          + self.otherServices
         return .failure(RPCStatus(.notFound, "unknown service; known: \(known.joined(separator: ", "))"))
       }
       HealthCheckResponse(status: isServing ? .serving : .notServing).encode(into: &response)

@@ -1,4 +1,5 @@
 import Logging
+import MidCore
 import MidRPC
 
 #if canImport(FoundationEssentials)
@@ -10,11 +11,11 @@ import MidRPC
 extension MidServer {
   /// How ids look outside, with the keys that this takes, compared with what the data folder remembers of them.
   ///
-  /// - Returns: the forms, and what has new settings of keys remembered: to be called once the server listens, since no number
-  ///   was made before.
+  /// - Returns: the forms, and who compares them with the store; nil where there are no keys.
   /// - Throws: Everything that is wrong with the keys, what has to stay and was changed, and a data folder that can't be
-  ///   read or written.
-  func makeForms() throws(ConfigurationErrors) -> (forms: TagForms, remember: @Sendable () -> Void) {
+  ///   read.
+  func makeForms(_ supervisor: StoreSupervisor) throws(ConfigurationErrors) -> (forms: TagForms, keeper: OpaqueKeeper?)
+  {
     let settings = self.configuration.forms
     for (slot, key) in settings.keys.sorted(by: { $0.key < $1.key }) where key.isOpenToOthers {
       self.logger.warning(
@@ -22,25 +23,25 @@ extension MidServer {
     }
     // Without keys there is nothing to remember, and nothing to be read by anybody.
     let environment = ProcessInfo.processInfo.environment
-    guard !settings.keys.isEmpty else { return (try settings.make(environment: environment), {}) }
+    guard !settings.keys.isEmpty else { return (try settings.make(environment: environment), nil) }
+    guard let store = self.store as? any FactStore else {
+      throw ConfigurationErrors([
+        ConfigurationError(
+          source: "settings", key: Settings.opaqueKeys.key,
+          message: "a store of the kind \(self.store.kind) keeps no facts")
+      ])
+    }
     let path = OpaqueMemory.path(inFolder: self.configuration.dataDirectory)
-    let found = try OpaqueMemory(readingFile: path)
-    var memory = found
-    let forms = try settings.make(environment: environment, remembering: &memory)
-    return (
-      forms,
-      { [memory, logger] in
-        guard memory != found else { return }
-        do {
-          try Data(memory.text.utf8).write(to: URL(filePath: path), options: .atomic)
-          try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
-        } catch {
-          logger.error(
-            "the check values of the keys of opaque ids can't be kept: a changed key would not be found out",
-            metadata: ["path": "\(path)", "reason": "\(error)"])
-        }
-      }
-    )
+    let remembered = try OpaqueMemory(readingFile: path)
+    var wanted = remembered
+    let forms = try settings.make(environment: environment, remembering: &wanted)
+    let gate = OpaqueGate(
+      OpaqueAgreement(
+        remembered: remembered, wanted: wanted, currentSlot: settings.currentSlot ?? 0, store: self.store.location))
+    let keeper = OpaqueKeeper(
+      gate: gate, store: store, path: path, interval: self.configuration.segment.tagRefresh,
+      storeReady: { try await supervisor.waitUntilReady() }, logger: self.logger)
+    return (forms.guarded(by: gate), keeper)
   }
 }
 
@@ -60,6 +61,18 @@ extension OpaqueMemory {
       throw Self.broken("\(path) is no file of this program: move it away where the keys are known to be the same")
     }
     self = memory
+  }
+
+  /// Replaces the file, whole or not at all; nobody else may read it.
+  ///
+  /// - Throws: ``MidCore/IDError/Code/storeUnavailable`` where it can't be written.
+  func write(toFile path: String) throws(IDError) {
+    do {
+      try Data(self.text.utf8).write(to: URL(filePath: path), options: .atomic)
+      try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+    } catch {
+      throw IDError(.storeUnavailable, "\(error)")
+    }
   }
 
   private static func broken(_ message: String) -> ConfigurationErrors {

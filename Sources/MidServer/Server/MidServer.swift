@@ -64,12 +64,13 @@ package struct MidServer {
     let supervisor = StoreSupervisor(store: self.store, logger: self.logger)
     let wish = try self.configuration.snowflake.wish(host: HostName.current)
     let file = try WorkerStateFile(folder: self.configuration.dataDirectory, wish: wish)
-    let (forms, rememberForms) = try self.makeForms()
+    let (forms, opaque) = try self.makeForms(supervisor)
     let clockMonitor = self.makeClockMonitor()
     let ntp = self.makeNTPMonitor(clockMonitor)
     let asksForTime = !self.configuration.clock.ntpServers.isEmpty
     try await signals.during {
       try await supervisor.tryOnce()
+      if supervisor.isReady { try await opaque?.compare() }
       // Before the worker id, as a node whose clock is wrong must not begin. Takes 2 s at most.
       if asksForTime { _ = await ntp.check() }
     }
@@ -100,13 +101,11 @@ package struct MidServer {
       isSnowflakeReady: { keeper.isReady && clockMonitor.isTrusted },
       isSegmentReady: { segments.directory.isReady && semiSync.isSatisfied },
       isTicketReady: { tickets.directory.isReady },
+      isOpaqueReady: opaque?.readiness,
       hasReflection: self.configuration.grpc.reflection)
     self.collect(metrics, segments: segments, health: health, keeper: keeper)
 
-    let listening = self.makeListening {
-      rememberForms()
-      onListening($0)
-    }
+    let listening = self.makeListening(onListening)
     let ids = self.makeIDs(metrics: metrics, segments: segments, tickets: tickets, keeper: keeper, forms: forms)
     let rpc = try self.makeRPC(ids, metrics: metrics, health: health, tls: certificates.context) { address in
       listening.bound("grpc", address)
@@ -117,6 +116,7 @@ package struct MidServer {
       case "segment":
         segments.directory.obstacles
           + (semiSync.isSatisfied ? [] : ["the database's commits do not wait for a replica"])
+      case "opaque": opaque?.obstacles ?? []
       default: ["a database of tickets failed the last time that it was asked, or there is none"]
       }
     }
@@ -130,6 +130,7 @@ package struct MidServer {
       ]
     }
     services += [tickets, keeper, segments, ntp]
+    if let opaque { services.append(opaque) }
     services.append(
       ReloadSignals(
         reload: {
@@ -150,6 +151,8 @@ package struct MidServer {
       listening.bound($0, $1)
     }
     services.append(SideBySide(services: [rpc] + http))
+    // Last, as a node that does not start for another reason need not have said anything to the others.
+    if supervisor.isReady, let opaque { try await signals.during { try await opaque.agree() } }
     var configuration = ServiceGroupConfiguration(
       // Also where one fails, a port in use for one: what was taken goes back in the same order.
       services: services.map {

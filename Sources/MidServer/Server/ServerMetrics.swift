@@ -141,6 +141,7 @@ package final class ServerMetrics: RPCObserver, IDMethods.Meter {
       writer.write(MetricCatalogue.ready, "snowflake", value: health.isSnowflakeReady() ? 1 : 0)
       writer.write(MetricCatalogue.ready, "segment", value: health.isSegmentReady() ? 1 : 0)
       writer.write(MetricCatalogue.ready, "ticket", value: health.isTicketReady() ? 1 : 0)
+      if let isReady = health.isOpaqueReady { writer.write(MetricCatalogue.ready, "opaque", value: isReady() ? 1 : 0) }
       guard let keeper else { return }
       let layout = keeper.snowflake.layout
       writer.write(MetricCatalogue.layoutEnd, value: Double(layout.endOfTimeMilliseconds) / 1000)

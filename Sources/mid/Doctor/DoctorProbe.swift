@@ -24,7 +24,7 @@ struct DoctorProbe {
   /// Looks at one part after the other. Closes the store.
   func findings() async -> [Finding] {
     let folder = self.lookAtFolder()
-    var findings = await self.checkStore(folder)
+    var (findings, facts) = await self.checkStore(folder)
     findings += await self.checkTickets()
     findings += await self.checkDatabases()
     findings +=
@@ -42,7 +42,7 @@ struct DoctorProbe {
     findings +=
       FormsCheck(
         settings: self.configuration.forms, environment: ProcessInfo.processInfo.environment,
-        folder: self.configuration.dataDirectory
+        folder: self.configuration.dataDirectory, facts: facts
       ).findings
     findings += await self.checkPorts(folder)
     return findings
@@ -52,7 +52,10 @@ struct DoctorProbe {
 
   // MARK: - The store
 
-  private func checkStore(_ folder: FolderCheck.Look) async -> [Finding] {
+  /// Looks at the store, and asks for its facts where there are keys of opaque ids to hold against them.
+  private func checkStore(
+    _ folder: FolderCheck.Look
+  ) async -> (findings: [Finding], facts: Result<[String: String], IDError>?) {
     let inspection = await Self.result { () throws(IDError) in try await self.store.inspect() }
     let (list, sent, received) = await self.timed { () throws(IDError) in try await self.store.workers() }
     let tags = await Self.result { () throws(IDError) in try await self.store.tags() }
@@ -61,6 +64,7 @@ struct DoctorProbe {
       durabilityWarnings: self.store.durabilityWarnings)
     let requiresSemiSync = self.configuration.store.requireSemiSync
     let semiSync = await Self.result { () throws(IDError) in requiresSemiSync ? try await self.store.semiSync() : true }
+    let facts = await self.readFacts(inspection)
     await self.store.close()
     // What an incomplete store does not tell is no news.
     if case .success([]) = inspection {
@@ -77,7 +81,14 @@ struct DoctorProbe {
       }
     }
     if self.databases == nil, case .success(let tags) = tags { findings += TagCheck(tags: tags).findings }
-    return findings
+    return (findings, facts)
+  }
+
+  private func readFacts(_ inspection: Result<[String], IDError>) async -> Result<[String: String], IDError>? {
+    guard !self.configuration.forms.keys.isEmpty, case .success([]) = inspection,
+      let store = self.store as? any FactStore
+    else { return nil }
+    return await Self.result { () throws(IDError) in try await store.facts() }
   }
 
   private func checkTickets() async -> [Finding] {

@@ -139,6 +139,30 @@ struct FormMethodsTests {
     }
   }
 
+  @Test func `opaque numbers wait for the store's word, all else does not, and no id is used up`() async throws {
+    let settings = try OpaqueAgreementTests.memory(["invoices": 63, "parcels": 53])
+    let agreement = OpaqueAgreement(remembered: OpaqueMemory(), wanted: settings, currentSlot: 0, store: "s")
+    let gate = OpaqueGate(agreement)
+    try await IDServer.with(forms: try TagFormsTests.make().guarded(by: gate)) { server, client in
+      server.directory.refreshed(
+        try ["invoices", "parcels"].map { TagRecord(tag: try Tag($0), maxID: 0, step: 1000) })
+      for (tag, format) in [("invoices", "opaque"), ("parcels", "opaque"), ("parcels", "tag")] {
+        let (one, many) = (
+          GenerateIDRequest(mode: "segment", tag: tag, format: format).encoded(),
+          GenerateBatchRequest(mode: "segment", tag: tag, count: 3, format: format).encoded()
+        )
+        for (path, message) in [(Self.one, one), (Self.many, many), (Self.stream, many)] {
+          Self.refused(try await client.call(path, message), "before the store has said", .unavailable)
+        }
+      }
+      let plain = GenerateIDRequest(mode: "segment", tag: "parcels", format: "hex").encoded()
+      #expect(try Self.single(try await client.call(Self.one, plain)).id == 1)
+      guard case .confirmed = gate.answered(agreement.facts) else { throw IDError(.notReady, "not confirmed") }
+      let opaque = GenerateIDRequest(mode: "segment", tag: "parcels", format: "tag").encoded()
+      #expect(try Self.single(try await client.call(Self.one, opaque)).id == 2)
+    }
+  }
+
   @Test func `Snowflake ids that have no opaque number are refused before one is used`() async throws {
     let forms = try TagFormsTests.make()
     try await IDServer.with(forms: forms) { server, client in

@@ -361,6 +361,21 @@ struct IDMethodsTests {
     for name in ReflectionMethods.services { #expect(health.isServing(name) == nil) }
   }
 
+  @Test(arguments: [true, false])
+  func `health knows opaque numbers where there are keys for them, and the whole is well without`(isReady: Bool) {
+    let without = HealthMethods(isSnowflakeReady: { true }, isSegmentReady: { true }, isTicketReady: { true })
+    #expect(without.isServing("opaque") == nil)
+    let health = HealthMethods(
+      isSnowflakeReady: { true }, isSegmentReady: { true }, isTicketReady: { true }, isOpaqueReady: { isReady })
+    #expect(health.isServing("opaque") == isReady && health.isServing("") == true)
+    let readiness = Readiness(health: health) { ["\($0) is off"] }
+    #expect(readiness.isReady && readiness.modes.map(\.name) == ["snowflake", "segment", "ticket", "opaque"])
+    #expect(readiness.modes.last?.reasons == (isReady ? [] : ["opaque is off"]))
+    #expect(Readiness(health: without) { _ in [] }.modes.count == 3)
+    health.stopping.raise()
+    #expect(health.isServing("opaque") == false)
+  }
+
   @Test func `health has no watch`() async throws {
     try await IDServer.with { _, client in
       let reply = try await client.call(
