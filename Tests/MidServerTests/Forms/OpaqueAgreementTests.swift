@@ -126,53 +126,72 @@ struct OpaqueAgreementTests {
   func `no two nodes ever make numbers of different things`(seed: UInt64) throws {
     print("seed \(seed)")
     var random = SplitMix64(seed: seed)
+    var (made, contradicted) = (0, 0)
+    // The first few answers settle what is true in a world, so there are many.
+    for _ in 0..<100 {
+      var world = World()
+      for _ in 0..<150 {
+        let node = Int.random(in: 0..<4, using: &random)
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0...1: try world.start(node, using: &random)
+        case 2...3: world.ask(node)
+        default: try world.make(node)
+        }
+      }
+      made += world.made
+      contradicted += world.contradicted
+    }
+    // Both sides of the promise were met.
+    #expect(made > 1000 && contradicted > 100, "\(made) made, \(contradicted) contradicted")
+  }
+
+  /// Four nodes and their store.
+  private struct World {
     var store: [String: String] = [:]
     var files = Array(repeating: OpaqueMemory(), count: 4)
-    var running: [OpaqueAgreement?] = Array(repeating: nil, count: 4)
-    var currentSlots = [0, 0, 0, 0]
+    var running: [(agreement: OpaqueAgreement, slot: Int)?] = Array(repeating: nil, count: 4)
     var used: [String: String] = [:]
     var (made, contradicted) = (0, 0)
-    for _ in 0..<4000 {
-      let node = Int.random(in: 0..<4, using: &random)
-      switch Int.random(in: 0..<8, using: &random) {
-      case 0:
-        // Now and then with nothing of what it had.
-        if Int.random(in: 0..<10, using: &random) == 0 { files[node] = OpaqueMemory() }
-        let key: UInt32 = Int.random(in: 0..<6, using: &random) == 0 ? 0xBAD : 0xA0
-        let settings = try Self.memory(
-          ["a": Bool.random(using: &random) ? 63 : 53, "b": 63],
-          keys: [0: key, 1: UInt32.random(in: 0xB0...0xB1, using: &random)],
-          slotBits: Int.random(in: 0..<12, using: &random) == 0 ? 3 : 4)
-        var wanted = files[node]
-        guard wanted.merge(settings).isEmpty else { continue }
-        currentSlots[node] = Int.random(in: 0...1, using: &random)
-        running[node] = OpaqueAgreement(
-          remembered: files[node], wanted: wanted, currentSlot: currentSlots[node], store: Self.place)
-      case 1...2:
-        guard var agreement = running[node] else { continue }
-        let additions = Facts.additions(of: agreement.facts, to: store) ?? [:]
-        store.merge(additions) { $1 }
-        switch agreement.answered(store) {
-        case .unchanged: break
-        case .confirmed(let memory): files[node] = memory
-        case .contradicted(_, let memory):
-          files[node] = memory
-          contradicted += 1
-        }
-        running[node] = agreement
-      default:
-        guard let agreement = running[node] else { continue }
-        for tag in try [Tag("a"), Tag("b")] where agreement.obstacle(of: tag) == nil {
-          made += 1
-          for fact in [OpaqueFact.slotBits, .key(currentSlots[node]), .tag(tag)] {
-            let value = try #require(agreement.wanted.facts[fact])
-            let before = used.updateValue(value, forKey: fact.name)
-            #expect(before ?? value == value, "\(fact.name) was \(before ?? ""), and is \(value)")
-          }
+
+    mutating func start(_ node: Int, using random: inout SplitMix64) throws {
+      // Now and then with nothing of what it had.
+      if Int.random(in: 0..<10, using: &random) == 0 { self.files[node] = OpaqueMemory() }
+      let slots = [[0], [1], [0, 1]][Int.random(in: 0..<3, using: &random)]
+      let keys = Dictionary(uniqueKeysWithValues: slots.map { ($0, UInt32.random(in: 1...2, using: &random)) })
+      let tags = [["a"], ["b"], ["a", "b"]][Int.random(in: 0..<3, using: &random)]
+      let bits = Dictionary(uniqueKeysWithValues: tags.map { ($0, Bool.random(using: &random) ? 63 : 53) })
+      let settings = try OpaqueAgreementTests.memory(
+        bits, keys: keys, slotBits: Int.random(in: 0..<12, using: &random) == 0 ? 3 : 4)
+      var wanted = self.files[node]
+      guard wanted.merge(settings).isEmpty, let slot = slots.randomElement(using: &random) else { return }
+      let agreement = OpaqueAgreement(
+        remembered: self.files[node], wanted: wanted, currentSlot: slot, store: OpaqueAgreementTests.place)
+      self.running[node] = (agreement, slot)
+    }
+
+    mutating func ask(_ node: Int) {
+      guard var agreement = self.running[node]?.agreement else { return }
+      self.store.merge(Facts.additions(of: agreement.facts, to: self.store) ?? [:]) { $1 }
+      switch agreement.answered(self.store) {
+      case .unchanged: break
+      case .confirmed(let memory): self.files[node] = memory
+      case .contradicted(_, let memory):
+        self.files[node] = memory
+        self.contradicted += 1
+      }
+      self.running[node]?.agreement = agreement
+    }
+
+    mutating func make(_ node: Int) throws {
+      guard let (agreement, slot) = self.running[node] else { return }
+      for tag in agreement.wanted.tags.keys where agreement.obstacle(of: tag) == nil {
+        self.made += 1
+        for fact in [OpaqueFact.slotBits, .key(slot), .tag(tag)] {
+          let value = try #require(agreement.wanted.facts[fact])
+          let before = self.used.updateValue(value, forKey: fact.name) ?? value
+          #expect(before == value, "\(fact.name) was \(before), and is \(value)")
         }
       }
     }
-    // Both sides of the promise were met.
-    #expect(made > 100 && contradicted > 0, "\(made) made, \(contradicted) contradicted")
   }
 }
