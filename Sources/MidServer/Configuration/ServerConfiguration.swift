@@ -92,8 +92,12 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var maxBodyBytes: Int
     /// `http.max_ids`.
     package var maxIDs: Int
+    /// `http.max_memory_bytes`, over all connections of both ports.
+    package var maxMemoryBytes: Int
     /// `http.request_timeout`.
     package var requestTimeout: Duration
+    /// `http.min_read_rate`, in bytes a second.
+    package var minReadRate: Int
     /// `http.idle_timeout`.
     package var idleTimeout: Duration
     /// `http.tinyid.address`, or nil for `off`.

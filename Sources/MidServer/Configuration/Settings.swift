@@ -127,6 +127,12 @@ package enum Settings {
     help:
       "The most ids that one answer lists one by one. Ranges, which a batch is answered with, are bounded by batch.max."
   )
+  static let httpMaxMemoryBytes = Setting(
+    "http.max_memory_bytes", .integer(1_048_576...68_719_476_736), default: "268435456",
+    help: "How many bytes of answers not read yet all connections may hold together; slow readers give way first.")
+  static let httpMinReadRate = Setting(
+    "http.min_read_rate", .integer(1...1_073_741_824), default: "512",
+    help: "How many bytes a second of an answer its client has to read, http.request_timeout's worth less.")
   static let httpRequestTimeout = Setting(
     "http.request_timeout", .duration(.milliseconds(100)...(.seconds(600))), default: "10s",
     help: "How long a request may take to come whole, and how long its client may read nothing of an answer.")
@@ -319,7 +325,8 @@ package enum Settings {
     grpcKeepaliveTimeout, grpcIdleTimeout, grpcConnectionAge, grpcReflection,
     grpcTLSCertificate, grpcTLSKey, grpcTLSClientCA, grpcTLSClientCertificates, grpcTLSMinimumVersion,
     grpcTLSMaxHandshakes,
-    httpAddress, httpMaxConnections, httpMaxHeaderBytes, httpMaxBodyBytes, httpMaxIDs, httpRequestTimeout,
+    httpAddress, httpMaxConnections, httpMaxHeaderBytes, httpMaxBodyBytes, httpMaxIDs, httpMaxMemoryBytes,
+    httpRequestTimeout, httpMinReadRate,
     httpIdleTimeout, httpTinyidAddress, httpTinyidTokens,
     metricsAddress, workerID, workerRange, datacenterID,
     snowflakeLayout, snowflakeMaxAhead, snowflakeSequenceJitter, snowflakeLocalBound, snowflakeLease,

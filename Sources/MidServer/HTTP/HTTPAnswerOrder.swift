@@ -11,8 +11,8 @@ struct HTTPAnswerOrder: Sendable {
     case wait
   }
 
-  /// Requests that were passed on and have no whole answer yet.
-  private var open = 0
+  /// How many requests were passed on and have no whole answer yet.
+  private(set) var open = 0
   /// Whether an answer has begun.
   private var isAnswering = false
   /// How many answers may be open once the refused request's turn has come; nil where none was refused.

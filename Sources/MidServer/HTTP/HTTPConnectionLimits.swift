@@ -3,8 +3,8 @@ import HummingbirdCore
 import NIOCore
 import NIOHTTPTypes
 
-/// What one HTTP connection may cost: a bound for a request's body, for the time that it takes to come, for the time that
-/// an answer stands still because its client does not read, and for the end.
+/// What one HTTP connection may cost: a bound for a request's body, for the time that it takes to come, for how slowly its
+/// client may take answers, and for the end; and what it holds, told to the account of all connections.
 ///
 /// It lies between the codec and the server: what breaks a bound is answered or closed here, and the server is not asked.
 final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler {
@@ -13,33 +13,49 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   typealias OutboundIn = HTTPResponsePart
   typealias OutboundOut = HTTPResponsePart
 
-  private let maximumBody: Int
-  private let requestTimeout: TimeAmount
-  private let grace: TimeAmount
+  /// The bounds of each connection of a port.
+  struct Bounds: Sendable {
+    /// The longest body, in bytes.
+    var maximumBody: Int
+    /// How long a request may take from its header to its end, and how long the client may take nothing of answers that wait
+    /// for it.
+    var requestTimeout: TimeAmount
+    /// How many bytes a second the client has to take of these, ``requestTimeout``'s worth less.
+    var leastRate: Int
+    /// How long an open connection may take to end once the server stops.
+    var grace: TimeAmount
+  }
+
+  let bounds: Bounds
+  let memory: HTTPMemory?
   private let connections: HTTPConnections?
+  private let onEnd: @Sendable (HTTPConnectionEnd) -> Void
   private var member: HTTPConnections.Member?
   /// Bytes of body that the request being read still may have, or nil between requests.
   private var bodyLeft: Int?
-  private var isBroken = false
+  var isBroken = false
   /// Whether the refusal was written: nothing else is written after it.
   private var isRefused = false
-  private var order = HTTPAnswerOrder()
+  private(set) var order = HTTPAnswerOrder()
+  /// Whether of an answer only the header was written: it leaves together with what follows at once.
+  private var isHeadAlone = false
   private var requestTimer: Scheduled<Void>?
-  private var reading: HTTPReadingWatch?
-  private var writeTimer: RepeatedTask?
   private var endTimer: Scheduled<Void>?
+  /// What the connection does not get rid of.
+  var unread = Unread()
 
   /// - Parameters:
-  ///   - maximumBody: The longest body, in bytes.
-  ///   - requestTimeout: How long a request may take from its header to its end, and how long the client may take nothing
-  ///     of answers that wait for it.
-  ///   - grace: How long an open connection may take to end once the server stops.
   ///   - connections: Where the connection says whether it waits for a request, if anywhere.
-  init(maximumBody: Int, requestTimeout: TimeAmount, grace: TimeAmount, connections: HTTPConnections? = nil) {
+  ///   - memory: Where it says how much it holds, if anywhere.
+  ///   - onEnd: Is told where it is ended for breaking a bound of time or memory.
+  init(
+    _ bounds: Bounds, connections: HTTPConnections? = nil, memory: HTTPMemory? = nil,
+    onEnd: @escaping @Sendable (HTTPConnectionEnd) -> Void = { _ in }
+  ) {
+    self.bounds = bounds
     self.connections = connections
-    self.maximumBody = maximumBody
-    self.requestTimeout = requestTimeout
-    self.grace = grace
+    self.memory = memory
+    self.onEnd = onEnd
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
@@ -52,13 +68,13 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
 
   /// Makes room for another connection, where this one still waits for a request.
   func closeIfIdle(_ channel: any Channel) {
-    if self.isIdle { channel.close(promise: nil) }
+    if self.isIdle { self.closeNow(channel, for: nil) }
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { self.end() }
+  func handlerRemoved(context: ChannelHandlerContext) { self.end(context) }
 
   func channelInactive(context: ChannelHandlerContext) {
-    self.end()
+    self.end(context)
     context.fireChannelInactive()
   }
 
@@ -66,8 +82,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     guard !self.isBroken else { return }
     switch self.unwrapInboundIn(data) {
     case .head(let head):
-      self.bodyLeft = self.maximumBody
-      if let length = head.headerFields[.contentLength], Int(length) ?? .max > self.maximumBody {
+      self.bodyLeft = self.bounds.maximumBody
+      if let length = head.headerFields[.contentLength], Int(length) ?? .max > self.bounds.maximumBody {
         return self.refuse(context, isOpen: false)
       }
       self.order.requestBegan()
@@ -88,8 +104,9 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   func channelReadComplete(context: ChannelHandlerContext) {
     // Most requests come whole in one read and need no timer.
     if self.bodyLeft != nil, self.requestTimer == nil {
-      self.requestTimer = self.closeLater(context, after: self.requestTimeout)
+      self.requestTimer = self.closeLater(context, after: self.bounds.requestTimeout, for: .halfSent)
     }
+    if self.order.open > Unread.fewRequests { self.settle(context) }
     context.fireChannelReadComplete()
   }
 
@@ -98,45 +115,42 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       promise?.fail(ChannelError.outputClosed)
       return
     }
+    self.lookBeforeWriting(context)
     switch self.unwrapOutboundIn(data) {
     case .head(let head):
-      if head.status.kind != .informational { self.order.responseBegan() }
+      if head.status.kind != .informational {
+        self.order.responseBegan()
+        self.isHeadAlone = true
+      }
+      self.unread.unsettled += Unread.head
       context.write(data, promise: promise)
-    case .body: context.write(data, promise: promise)
+    case .body(let bytes):
+      self.isHeadAlone = false
+      self.unread.unsettled += bytes.readableBytes
+      context.write(data, promise: promise)
     case .end:
+      self.isHeadAlone = false
       context.write(data, promise: promise)
       if let refusal = self.order.responseEnded() { self.end(context, refusal) }
       if self.isIdle { self.member?.becameIdle() }
     }
   }
 
+  func flush(context: ChannelHandlerContext) {
+    guard !self.isHeadAlone else { return }
+    context.flush()
+    // Of what is short it is seen now and then only: nearly all of it is with the system already.
+    if self.unread.unsettled > HTTPMemory.few || self.unread.held > 0 { self.settle(context) }
+  }
+
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    self.writeTimer?.cancel()
-    self.writeTimer = nil
-    if !context.channel.isWritable { self.watchReading(context) }
+    self.settle(context)
     context.fireChannelWritabilityChanged()
   }
 
-  /// Looks now and then whether the client takes any of what waits for it, and ends a connection whose client does not.
-  private func watchReading(_ context: ChannelHandlerContext) {
-    let loop = context.eventLoop
-    let interval = TimeAmount.nanoseconds(max(1, self.requestTimeout.nanoseconds / 4))
-    let bound = NIOLoopBound((handler: self, channel: context.channel), eventLoop: loop)
-    self.reading = HTTPReadingWatch(left: Self.unsentBytes(context.channel), at: loop.now)
-    self.writeTimer = loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { task in
-      let (handler, channel) = bound.value
-      let left = Self.unsentBytes(channel)
-      guard handler.reading?.isOver(left: left, at: loop.now, patience: handler.requestTimeout) ?? true else { return }
-      task.cancel()
-      channel.close(promise: nil)
-    }
-  }
-
-  private static func unsentBytes(_ channel: any Channel) -> Int {
-    do {
-      return try channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
-    } catch {
-      return 0  // The channel is closed: it holds nothing.
+  func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+    guard mode == .all, self.waitsToClose(context, promise) else {
+      return context.close(mode: mode, promise: promise)
     }
   }
 
@@ -145,7 +159,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if event is ChannelShouldQuiesceEvent, self.endTimer == nil {
-      self.endTimer = self.closeLater(context, after: self.grace)
+      self.endTimer = self.closeLater(context, after: self.bounds.grace)
     }
     context.fireUserInboundEventTriggered(event)
   }
@@ -172,7 +186,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   }
 
   private func answer(_ context: ChannelHandlerContext) {
-    let problem = HTTPProblem.tooLarge(self.maximumBody)
+    let problem = HTTPProblem.tooLarge(self.bounds.maximumBody)
     var head = problem.response.head
     head.headerFields[.connection] = "close"
     context.write(self.wrapOutboundOut(.head(head)), promise: nil)
@@ -180,16 +194,27 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
   }
 
-  private func closeLater(_ context: ChannelHandlerContext, after time: TimeAmount) -> Scheduled<Void> {
-    let channel = context.channel
-    return context.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
+  private func closeLater(
+    _ context: ChannelHandlerContext, after time: TimeAmount, for reason: HTTPConnectionEnd? = nil
+  ) -> Scheduled<Void> {
+    let bound = NIOLoopBound((handler: self, channel: context.channel), eventLoop: context.eventLoop)
+    return context.eventLoop.scheduleTask(in: time) { bound.value.handler.closeNow(bound.value.channel, for: reason) }
   }
 
-  private func end() {
+  /// Closes the connection, whatever its client has not taken yet.
+  ///
+  /// - Parameter reason: Which bound it broke, if any.
+  func closeNow(_ channel: any Channel, for reason: HTTPConnectionEnd?) {
+    if let reason, !self.unread.isClosing { self.onEnd(reason) }
+    self.unread.isClosing = true
+    channel.close(promise: nil)
+  }
+
+  private func end(_ context: ChannelHandlerContext) {
     self.member?.left()
     self.member = nil
-    self.writeTimer?.cancel()
+    self.letGo(context)
     for timer in [self.requestTimer, self.endTimer] { timer?.cancel() }
-    (self.requestTimer, self.writeTimer, self.endTimer) = (nil, nil, nil)
+    (self.requestTimer, self.endTimer) = (nil, nil)
   }
 }

@@ -19,6 +19,16 @@ package final class HTTPMetrics: Sendable {
   /// Creates the metrics of a server.
   package init(registry: PrometheusRegistry) { self.registry = registry }
 
+  /// Notes that the server ended a connection for breaking a bound.
+  func connectionEnded(by reason: HTTPConnectionEnd) {
+    self.registry.counter(MetricCatalogue.httpConnectionEnds, reason.rawValue).add(1)
+  }
+
+  /// Adds what is read at each scrape.
+  func collect(_ memory: HTTPMemory) {
+    self.registry.collect { writer in writer.write(MetricCatalogue.httpHeldMemory, value: Double(memory.total)) }
+  }
+
   /// Notes an answer.
   ///
   /// - Parameter route: The pattern of the path, never the path itself: there are as many paths as callers like.

@@ -86,11 +86,28 @@ extension Response {
       body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
   }
 
+  /// An answer that has room reserved where it is long. It is its connection's once that takes it, after the answers before.
+  static func text(_ text: String, type: String, in room: HTTPMemory.Reservation?) -> Response {
+    Response(
+      status: .ok, headers: [.contentType: type, .cacheControl: "no-store"],
+      body: Self.body(ByteBuffer(string: text), in: room))
+  }
+
   /// An answer of JSON that stands in a buffer, which no cache keeps.
-  static func json(_ body: ByteBuffer) -> Response {
+  static func json(_ body: ByteBuffer, in room: HTTPMemory.Reservation? = nil) -> Response {
     Response(
       status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-store"],
-      body: ResponseBody(byteBuffer: body))
+      body: Self.body(body, in: room))
+  }
+
+  private static func body(_ body: ByteBuffer, in room: HTTPMemory.Reservation?) -> ResponseBody {
+    guard let room else { return ResponseBody(byteBuffer: body) }
+    room.settle(at: body.readableBytes)
+    return ResponseBody(contentLength: body.readableBytes) { writer in
+      try await writer.write(body)
+      room.giveBack()
+      try await writer.finish(nil)
+    }
   }
 
   /// An answer of JSON, which no cache keeps.

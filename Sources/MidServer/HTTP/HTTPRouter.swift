@@ -6,12 +6,12 @@ import Synchronization
 /// The paths of one port. Failures are told as problem details, and all requests are counted.
 struct HTTPRouter {
   /// What leads from paths and methods to their handlers.
-  typealias Responder = RouterResponder<BasicRequestContext>
+  typealias Responder = RouterResponder<HTTPContext>
 
   /// The methods of a path that takes any.
   static let everyMethod: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options]
 
-  private let router = Router<BasicRequestContext>()
+  private let router = Router(context: HTTPContext.self)
   private let patterns = RoutePatterns()
 
   /// Creates a router without paths.
@@ -22,7 +22,7 @@ struct HTTPRouter {
   /// Has `handler` answer a path; other methods than these are told which there are.
   func route(
     _ path: RouterPath, _ methods: [HTTPRequest.Method],
-    _ handler: @escaping @Sendable (Request, BasicRequestContext) async throws -> Response
+    _ handler: @escaping @Sendable (Request, HTTPContext) async throws -> Response
   ) {
     self.patterns.add(path.description, methods)
     for method in methods { self.router.on(path, method: method, use: handler) }
@@ -61,8 +61,8 @@ private struct HTTPAnswers: RouterMiddleware {
 
   @concurrent
   func handle(
-    _ request: Request, context: BasicRequestContext,
-    next: @concurrent (Request, BasicRequestContext) async throws -> Response
+    _ request: Request, context: HTTPContext,
+    next: @concurrent (Request, HTTPContext) async throws -> Response
   ) async throws -> Response {
     let start = NIODeadline.now()
     var route = context.endpointPath ?? Self.noRoute

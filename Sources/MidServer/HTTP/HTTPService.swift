@@ -22,6 +22,8 @@ package struct HTTPService: Service {
 
   private let port: Port
   private let settings: ServerConfiguration.HTTP
+  private let memory: HTTPMemory
+  private let metrics: HTTPMetrics
   private let tls: RPCTLSContext?
   private let grace: Duration
   private let onListening: @Sendable (HostPort) -> Void
@@ -30,15 +32,20 @@ package struct HTTPService: Service {
   ///
   /// - Parameters:
   ///   - settings: The limits.
+  ///   - memory: The account of all ports.
+  ///   - metrics: Counts the connections that are ended.
   ///   - tls: The certificate, or nil to serve without TLS.
   ///   - grace: How long connections may take to end.
   ///   - onListening: Is told the address that was bound.
   init(
-    _ port: Port, settings: ServerConfiguration.HTTP, tls: RPCTLSContext?, grace: Duration,
+    _ port: Port, settings: ServerConfiguration.HTTP, memory: HTTPMemory, metrics: HTTPMetrics, tls: RPCTLSContext?,
+    grace: Duration,
     onListening: @escaping @Sendable (HostPort) -> Void
   ) {
     self.port = port
     self.settings = settings
+    self.memory = memory
+    self.metrics = metrics
     self.tls = tls
     self.grace = grace
     self.onListening = onListening
@@ -72,15 +79,15 @@ package struct HTTPService: Service {
 
   private func makeApplication() -> some ApplicationProtocol {
     let (address, onListening, tls) = (self.port.address, self.onListening, self.tls)
-    let (maximumBody, timeout, grace) = (
-      self.settings.maxBodyBytes, TimeAmount(self.settings.requestTimeout), TimeAmount(self.grace)
-    )
+    let bounds = HTTPConnectionLimits.Bounds(
+      maximumBody: self.settings.maxBodyBytes, requestTimeout: TimeAmount(self.settings.requestTimeout),
+      leastRate: self.settings.minReadRate, grace: TimeAmount(self.grace))
+    let (memory, metrics) = (self.memory, self.metrics)
     let header = self.settings.maxHeaderBytes
     let connections = HTTPConnections(maximum: self.settings.maxConnections)
     let configuration = HTTP1Channel.Configuration(
       additionalChannelHandlers: [
-        HTTPConnectionLimits(
-          maximumBody: maximumBody, requestTimeout: timeout, grace: grace, connections: connections)
+        HTTPConnectionLimits(bounds, connections: connections, memory: memory) { metrics.connectionEnded(by: $0) }
       ],
       idleTimeout: TimeAmount(self.settings.idleTimeout),
       httpDecoderConfiguration: .init(maxHeaderFieldSize: header, maxHeaderListSize: header, maxHeaderFieldCount: 100))

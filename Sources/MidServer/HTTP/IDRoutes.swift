@@ -17,23 +17,30 @@ struct IDRoutes: Sendable {
   let maximumList: Int
   /// The longest body, in bytes.
   let maximumBody: Int
+  /// Where room for long lists is reserved before ids are used up for them.
+  let memory: HTTPMemory
 
   func add(to router: HTTPRouter) {
     router.route("/v1/ids/{mode}", [.get]) { request, context in
-      try await self.list(request.uri.query ?? "", mode: context.parameters.get("mode") ?? "")
+      try await self.list(
+        request.uri.query ?? "", mode: context.parameters.get("mode") ?? "", for: context.connection)
     }
-    router.route("/v1/ids:batch", [.post]) { request, _ in try await self.batch(request) }
+    router.route("/v1/ids:batch", [.post]) { request, context in
+      try await self.batch(request, for: context.connection)
+    }
     router.route("/v1/decode/{id}", [.get]) { request, context in
       try self.decode(request.uri.query ?? "", id: context.parameters.get("id") ?? "")
     }
   }
 
-  private func list(_ text: String, mode name: String) async throws(HTTPProblem) -> Response {
+  private func list(
+    _ text: String, mode name: String, for connection: ObjectIdentifier
+  ) async throws(HTTPProblem) -> Response {
     let query = try HTTPQuery(text)
     let name = HTTPQuery.decoded(name, isForm: false) ?? name
     if let mode = NameMode(rawValue: name) { return try self.named(mode, query) }
     try query.check(allowed: ["tag", "count", "format"])
-    if let mode = TextMode(rawValue: name) { return try await self.texts(mode, query) }
+    if let mode = TextMode(rawValue: name) { return try await self.texts(mode, query, for: connection) }
     let mode = try Self.mode(name, allowed: IDMethods.allModes)
     // With a format, the tag is whose form it is.
     if mode == .snowflake, !["tag", "opaque"].contains(query["format"]) {
@@ -41,19 +48,27 @@ struct IDRoutes: Sendable {
     }
     let count = try self.count(query["count"])
     let tag = try Self.tag(query["tag"])
-    if let format = query["format"] { return try await self.formatted(mode, tag, query, format) }
+    if let format = query["format"] {
+      return try await self.formatted(mode, tag, query, format, for: connection)
+    }
+    let room = try self.room(count * Self.numberLength, for: connection)
     let ranges = try await self.take(mode, tag, Int64(count))
-    return .json(Self.head(mode, tag) + ",\"ids\":[\(Self.list(ranges, separator: ",", quote: "\""))]}")
+    let list = Self.head(mode, tag) + ",\"ids\":[\(Self.list(ranges, separator: ",", quote: "\""))]}"
+    return .json(ByteBuffer(string: list), in: room)
   }
 
   /// Numbers, and the text of each.
   private func formatted(
-    _ mode: RequestFields.Mode, _ tag: Tag, _ query: HTTPQuery, _ format: String
+    _ mode: RequestFields.Mode, _ tag: Tag, _ query: HTTPQuery, _ format: String, for connection: ObjectIdentifier
   ) async throws(HTTPProblem) -> Response {
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
+    let room: HTTPMemory.Reservation?
     let result: (ranges: [IDRange], texts: [String])
     do throws(IDError) {
-      result = try await self.ids.ids(of: mode, tag: tag, count: Int64(count), IDFormat(format))
+      let format = try IDFormat(format)
+      let length = try self.ids.forms.bounds(of: format, tag: tag).length + Self.signs
+      room = try self.memory.reserve(count * (Self.numberLength + length), for: connection)
+      result = try await self.ids.ids(of: mode, tag: tag, count: Int64(count), format)
     } catch {
       throw HTTPProblem(error)
     }
@@ -63,7 +78,7 @@ struct IDRoutes: Sendable {
       // A tag's own form may have any prefix.
       LogLine.appendString(form, to: &text)
     }
-    return .json(text + "]}")
+    return .json(ByteBuffer(string: text + "]}"), in: room)
   }
 
   /// What an id says.
@@ -107,17 +122,21 @@ struct IDRoutes: Sendable {
   }
 
   /// Ids that are texts. They have no tag, as Snowflake ids have none.
-  private func texts(_ mode: TextMode, _ query: HTTPQuery) async throws(HTTPProblem) -> Response {
+  private func texts(
+    _ mode: TextMode, _ query: HTTPQuery, for connection: ObjectIdentifier
+  ) async throws(HTTPProblem) -> Response {
     try Self.refuse(tag: query["tag"], of: mode.rawValue)
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
     do throws(IDError) {
       let format: IDFormat? = if let name = query["format"] { try IDFormat(name) } else { nil }
+      let length = try format?.form(bits: mode.bits)?.maximumLength ?? mode.length
+      let room = try self.memory.reserve(count * (length + Self.signs), for: connection)
       let texts = self.ids.texts
       let body = try await self.ids.lane.admit(count: count) { () throws(IDError) in
         try Self.body(mode, count: count, format, texts)
       }
       self.ids.meter.issued(mode, count: Int64(count))
-      return .json(body)
+      return .json(body, in: room)
     } catch {
       throw HTTPProblem(error)
     }
@@ -139,7 +158,7 @@ struct IDRoutes: Sendable {
     return body
   }
 
-  private func batch(_ request: Request) async throws(HTTPProblem) -> Response {
+  private func batch(_ request: Request, for connection: ObjectIdentifier) async throws(HTTPProblem) -> Response {
     let type = request.headers[.contentType] ?? ""
     guard type.split(separator: ";").first?.trimmingSpaces().lowercased() == "application/json" else {
       throw HTTPProblem(
@@ -164,10 +183,23 @@ struct IDRoutes: Sendable {
     let mode = try Self.mode(call.mode, allowed: IDMethods.modes)
     if mode == .snowflake { try Self.refuse(tag: call.tag, of: call.mode) }
     let tag = try Self.tag(call.tag)
+    let room = try self.room(self.mostRanges(mode, call.count) * Self.rangeLength, for: connection)
     let ranges = try await self.take(mode, tag, call.count)
     let texts = ranges.map { "{\"start\":\"\($0.start)\",\"stride\":\"\($0.stride)\",\"count\":\($0.count)}" }
-    return .json(
-      Self.head(mode, tag) + ",\"count\":\(ranges.total),\"ranges\":[\(texts.joined(separator: ","))]}")
+    let list = Self.head(mode, tag) + ",\"count\":\(ranges.total),\"ranges\":[\(texts.joined(separator: ","))]}"
+    return .json(ByteBuffer(string: list), in: room)
+  }
+
+  /// How many ranges a batch has at most: Snowflake ids have one for each tick, at least, that they are taken from; of the
+  /// other modes' it is few.
+  private func mostRanges(_ mode: RequestFields.Mode, _ count: Int64) -> Int {
+    let perTick = mode == .snowflake ? Int64(1) << Int64(self.ids.snowflake.layout.sequenceBits) : .max
+    // A tick's first id may be any in its lower quarter. What is no count at all is for the call to refuse.
+    return Int(min(max(0, count), self.ids.limits.maximumBatch) / max(1, perTick / 2)) + 2
+  }
+
+  private func room(_ bytes: Int, for connection: ObjectIdentifier) throws(HTTPProblem) -> HTTPMemory.Reservation? {
+    do throws(IDError) { return try self.memory.reserve(bytes, for: connection) } catch { throw HTTPProblem(error) }
   }
 
   private func take(_ mode: RequestFields.Mode, _ tag: Tag, _ count: Int64) async throws(HTTPProblem) -> [IDRange] {
@@ -188,6 +220,13 @@ struct IDRoutes: Sendable {
   }
 
   // MARK: - Texts
+
+  /// What stands around a text in a list: two quotes and a comma.
+  private static let signs = 3
+  /// How long a number in a list is at most, with that.
+  private static let numberLength = 19 + signs
+  /// How long a range in a list is at most.
+  private static let rangeLength = 96
 
   static func tag(_ text: String?) throws(HTTPProblem) -> Tag {
     guard let text else { return .default }

@@ -1,5 +1,6 @@
 import Hummingbird
 import MidCore
+import NIOCore
 
 /// `/openapi.json`: what the HTTP port answers, as an OpenAPI 3.1 document with this server's own limits.
 struct OpenAPIRoutes: Sendable {
@@ -27,7 +28,8 @@ struct OpenAPIRoutes: Sendable {
   }
 
   func add(to router: HTTPRouter) {
-    let document = self.document
+    // One buffer for all answers: it is not copied.
+    let document = ByteBuffer(string: self.document)
     router.route("/openapi.json", [.get, .head]) { _, _ in .json(document) }
   }
 

@@ -56,6 +56,14 @@ package enum MetricCatalogue {
     "mid_http_duration_seconds", .histogram(buckets: callBuckets), unit: .seconds, labels: ["route"],
     "Time from an HTTP request's header to its answer, by the pattern of its path.")
 
+  package static let httpConnectionEnds = MetricFamily(
+    "mid_http_connections_ended_total", .counter, unit: .connections, labels: ["reason"],
+    "HTTP connections that the server ended for breaking a bound, by reason (half_sent, memory, slow, stuck).")
+  package static let httpHeldMemory = MetricFamily(
+    "mid_http_held_bytes", .gauge, unit: .bytes,
+    "Bytes of answers that HTTP clients have not taken yet, of those being made, and of requests that wait behind them."
+  )
+
   package static let segmentWaiters = MetricFamily(
     "mid_segment_waiters", .gauge, unit: .calls, labels: ["tag"], "Calls that wait for a segment now, by tag.")
   package static let segmentIDsLeft = MetricFamily(
@@ -172,7 +180,8 @@ package enum MetricCatalogue {
   package static let all: [MetricFamily] = [
     idGenerate, bufferUsage, queryDuration, ntpOffsetMilliseconds,
     calls, callDuration, connections, connectionEnds, heldMemory, handshakeFailures, certificateExpiry,
-    httpRequests, httpDuration, segmentWaiters, segmentIDsLeft, segmentSize, segmentRate, segmentDry, segmentLoads,
+    httpRequests, httpDuration, httpConnectionEnds, httpHeldMemory, segmentWaiters, segmentIDsLeft, segmentSize,
+    segmentRate, segmentDry, segmentLoads,
     segmentDatabaseUp, segmentTagsLeftOut,
     storeDuration, storeErrors, storeSemiSync, buildInfo, ready,
     workerID, workerTerm, workerLease, workerBound, workerChanges, layoutEnd,

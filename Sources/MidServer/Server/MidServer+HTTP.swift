@@ -7,26 +7,30 @@ import Synchronization
 extension MidServer {
   /// The HTTP ports.
   ///
-  /// - Parameter onListening: Is told a port's purpose and address once it is bound.
+  /// - Parameters:
+  ///   - memory: The account of what all connections hold.
+  ///   - onListening: Is told a port's purpose and address once it is bound.
   func makeHTTP(
-    _ ids: IDMethods, readiness: Readiness, tokens: TinyidTokens?, tls: RPCTLSContext?,
+    _ ids: IDMethods, readiness: Readiness, tokens: TinyidTokens?, tls: RPCTLSContext?, memory: HTTPMemory,
     onListening: @escaping @Sendable (_ purpose: String, HostPort) -> Void
   ) -> [any Service] {
     let settings = self.configuration.http
     let httpMetrics = HTTPMetrics(registry: self.registry)
+    httpMetrics.collect(memory)
     let health = HealthRoutes(readiness: readiness)
     let tinyid = TinyidRoutes(
       ids: ids,
       tokens: settings.tinyidTokens ? tokens : nil, needsToken: settings.tinyidTokens,
-      maximumBody: settings.maxBodyBytes)
+      maximumBody: settings.maxBodyBytes, memory: memory)
     var ports: [HTTPService.Port] = []
     if let address = settings.address {
       let router = HTTPRouter(countingIn: httpMetrics)
       health.add(to: router)
-      IDRoutes(ids: ids, maximumList: settings.maxIDs, maximumBody: settings.maxBodyBytes).add(to: router)
+      IDRoutes(ids: ids, maximumList: settings.maxIDs, maximumBody: settings.maxBodyBytes, memory: memory)
+        .add(to: router)
       let clock = self.clock
       LeafRoutes(
-        ids: ids, now: { clock.wallMilliseconds() }, localTime: { LocalTime.text(milliseconds: $0) }
+        ids: ids, now: { clock.wallMilliseconds() }, localTime: { LocalTime.text(milliseconds: $0) }, memory: memory
       ).add(to: router)
       tinyid.add(to: router)
       OpenAPIRoutes(
@@ -43,7 +47,10 @@ extension MidServer {
     }
     return ports.map { port in
       // As gRPC's: some of the grace time is left for giving back what is left.
-      HTTPService(port, settings: settings, tls: tls, grace: self.configuration.shutdownGrace * 0.8) {
+      HTTPService(
+        port, settings: settings, memory: memory, metrics: httpMetrics, tls: tls,
+        grace: self.configuration.shutdownGrace * 0.8
+      ) {
         onListening(port.purpose, $0)
       }
     }

@@ -140,14 +140,15 @@ package struct MidServer {
     services.append(semiSync)
     let tokens = self.makeTokens(databases)
     if let tokens { services.append(tokens) }
-    services.append(MemoryReturn { rpc.heldMemory })
+    let memory = HTTPMemory(limit: self.configuration.http.maxMemoryBytes, now: { .now() })
+    services.append(MemoryReturn { rpc.heldMemory + memory.total })
     if let address = self.configuration.metricsAddress {
       services.append(
         MetricsServer(address: address, registry: self.registry, readiness: readiness) {
           listening.bound("metrics", $0)
         })
     }
-    let http = self.makeHTTP(ids, readiness: readiness, tokens: tokens, tls: certificates.context) {
+    let http = self.makeHTTP(ids, readiness: readiness, tokens: tokens, tls: certificates.context, memory: memory) {
       listening.bound($0, $1)
     }
     services.append(SideBySide(services: [rpc] + http))

@@ -62,11 +62,12 @@ struct HTTPConnectionsTests {
     ] as [([HTTPRequestPart], Int, Bool)] {
       let connections = HTTPConnections(maximum: 1)
       let handler = HTTPConnectionLimits(
-        maximumBody: 10, requestTimeout: .seconds(5), grace: .seconds(8), connections: connections)
+        .init(maximumBody: 10, requestTimeout: .seconds(5), leastRate: 10, grace: .seconds(8)),
+        connections: connections)
       let channel = EmbeddedChannel(handler: handler)
       try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
       for part in parts { try channel.writeInbound(part) }
-      for _ in 0..<answers { for part in answer { try channel.writeOutbound(part) } }
+      for _ in 0..<answers { for part in answer { channel.writeAndFlush(part, promise: nil) } }
       #expect(connections.idleCount == (isIdle ? 1 : 0), "\(parts) \(answers)")
       handler.closeIfIdle(channel)
       channel.embeddedEventLoop.run()

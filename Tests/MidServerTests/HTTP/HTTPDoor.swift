@@ -22,7 +22,8 @@ struct HTTPDoor: Sendable {
 
   init(
     maximumWaiters: Int = 100, maximumBatch: Int64 = 10_000, maximumWait: Duration = .seconds(60), step: Int64 = 1000,
-    maximumList: Int = 100, forms: TagForms = .none
+    maximumList: Int = 100, forms: TagForms = .none,
+    memory: HTTPMemory = HTTPMemory(limit: 1 << 20, now: { .now() })
   ) throws {
     let server = try IDServer(maximumWaiters: maximumWaiters, step: step)
     let ids = IDMethods(
@@ -33,8 +34,9 @@ struct HTTPDoor: Sendable {
         maximumWait: maximumWait, maximumBatch: maximumBatch, maximumWaiters: maximumWaiters), meter: server.metrics)
     let router = HTTPRouter(countingIn: HTTPMetrics(registry: server.registry))
     HealthRoutes(readiness: Readiness(health: server.health) { ["\($0) is off"] }).add(to: router)
-    IDRoutes(ids: ids, maximumList: maximumList, maximumBody: 1024).add(to: router)
-    LeafRoutes(ids: ids, now: { IDServer.start }, localTime: { "\($0) here" }).add(to: router)
+    IDRoutes(ids: ids, maximumList: maximumList, maximumBody: 1024, memory: memory).add(to: router)
+    LeafRoutes(ids: ids, now: { IDServer.start }, localTime: { "\($0) here" }, memory: memory).add(to: router)
+    TinyidRoutes(ids: ids, tokens: nil, needsToken: false, maximumBody: 1024, memory: memory).add(to: router)
     OpenAPIRoutes(maximumList: maximumList, maximumBatch: Int(maximumBatch), maximumTickets: 50).add(to: router)
     self.server = server
     self.ids = ids
@@ -58,13 +60,14 @@ struct HTTPDoor: Sendable {
     return (response.status.code, response.headers[.allow])
   }
 
-  private func respond(
+  /// The answer as the server has it.
+  func respond(
     _ path: String, method: HTTPRequest.Method, body: String, headers: HTTPFields
   ) async throws -> Response {
     let request = Request(
       head: HTTPRequest(method: method, scheme: "http", authority: "localhost", path: path, headerFields: headers),
       body: RequestBody(buffer: ByteBuffer(string: body)))
-    let context = BasicRequestContext(
+    let context = HTTPContext(
       source: ApplicationRequestContextSource(
         channel: EmbeddedChannel(), logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })))
     return try await self.responder.respond(to: request, context: context)
@@ -75,7 +78,7 @@ struct HTTPDoor: Sendable {
     try await self.ask(path, method: .post, body: body, headers: [.contentType: type])
   }
 
-  private final class Collector: ResponseBodyWriter {
+  final class Collector: ResponseBodyWriter {
     var bytes = ByteBuffer()
     func write(_ buffer: ByteBuffer) async throws { self.bytes.writeImmutableBuffer(buffer) }
     func finish(_ trailingHeaders: HTTPFields?) async throws {}

@@ -12,6 +12,8 @@ struct LeafRoutes: Sendable {
   let now: @Sendable () -> Int64
   /// Writes a time as the wall clock of this machine shows it.
   let localTime: @Sendable (_ milliseconds: Int64) -> String
+  /// Where room for the pages is reserved.
+  let memory: HTTPMemory
 
   func add(to router: HTTPRouter) {
     let any = HTTPRouter.everyMethod
@@ -21,8 +23,17 @@ struct LeafRoutes: Sendable {
     router.route("/api/snowflake/get/{key}", any) { request, _ in await self.snowflake(request) }
     router.route("/decodeSnowflakeId", any) { request, _ in try self.decode(request) }
     let pages = LeafPages(segments: self.ids.segments)
-    router.route("/cache", any) { _, _ in .text(pages.cache, type: LeafPages.contentType) }
-    router.route("/db", any) { _, _ in .text(pages.table, type: LeafPages.contentType) }
+    router.route("/cache", any) { _, context in try self.page(pages.cache, context) }
+    router.route("/db", any) { _, context in try self.page(pages.table, context) }
+  }
+
+  private func page(_ text: String, _ context: HTTPContext) throws(HTTPProblem) -> Response {
+    do throws(IDError) {
+      let room = try self.memory.reserve(text.utf8.count, for: context.connection)
+      return .text(text, type: LeafPages.contentType, in: room)
+    } catch {
+      throw HTTPProblem(error)
+    }
   }
 
   // MARK: - Ids

@@ -13,17 +13,19 @@ struct TinyidRoutes: Sendable {
   let needsToken: Bool
   /// The longest body, in bytes.
   let maximumBody: Int
+  /// Where room for long lists is reserved before ids are used up for them.
+  let memory: HTTPMemory
 
   /// The most ids of one call; who asks for more gets so many.
   static let maximumBatch: Int64 = 100_000
 
   func add(to router: HTTPRouter) {
     let any = HTTPRouter.everyMethod
-    router.route("/tinyid/id/nextId", any) { request, _ in
-      Self.full(await self.list(try await self.fields(request)))
+    router.route("/tinyid/id/nextId", any) { request, context in
+      Self.full(await self.list(try await self.fields(request), for: context.connection))
     }
-    router.route("/tinyid/id/nextIdSimple", any) { request, _ in
-      Self.simple(await self.list(try await self.fields(request)))
+    router.route("/tinyid/id/nextIdSimple", any) { request, context in
+      Self.simple(await self.list(try await self.fields(request), for: context.connection))
     }
     router.route("/tinyid/id/nextSegmentId", any) { request, _ in
       Self.full(await self.segment(try await self.fields(request)))
@@ -37,7 +39,7 @@ struct TinyidRoutes: Sendable {
 
   /// What a call came to, in both forms.
   enum Outcome: Sendable {
-    case data(json: String, simple: String)
+    case data(json: String, simple: String, room: HTTPMemory.Reservation? = nil)
     case failure(code: Int, message: String)
 
     static let wrongToken = Outcome.failure(code: 5, message: "token is error")
@@ -46,7 +48,8 @@ struct TinyidRoutes: Sendable {
   private static func full(_ outcome: Outcome) -> Response {
     let type = "application/json;charset=UTF-8"
     switch outcome {
-    case .data(let json, _): return .text("{\"data\":\(json),\"code\":200,\"message\":\"\"}", type: type)
+    case .data(let json, _, let room):
+      return .text("{\"data\":\(json),\"code\":200,\"message\":\"\"}", type: type, in: room)
     case .failure(let code, let message):
       var text = "{\"data\":null,\"code\":\(code),\"message\":"
       LogLine.appendString(message, to: &text)
@@ -55,13 +58,14 @@ struct TinyidRoutes: Sendable {
   }
 
   private static func simple(_ outcome: Outcome) -> Response {
-    let text = if case .data(_, let simple) = outcome { simple } else { "" }
-    return .text(text, type: "text/plain;charset=UTF-8")
+    let type = "text/plain;charset=UTF-8"
+    guard case .data(_, let simple, let room) = outcome else { return .text("", type: type) }
+    return .text(simple, type: type, in: room)
   }
 
   // MARK: - Calls
 
-  private func list(_ fields: Fields) async -> Outcome {
+  private func list(_ fields: Fields, for connection: ObjectIdentifier) async -> Outcome {
     await self.answer(fields) { tag throws(IDError) in
       // Fewer than one is none, as a loop of so many rounds makes them, once the tag has been found.
       guard fields.count > 0 else {
@@ -69,9 +73,12 @@ struct TinyidRoutes: Sendable {
         return .data(json: "[]", simple: "")
       }
       let most = min(Self.maximumBatch, self.ids.limits.maximumBatch)
-      let ranges = try await self.ids.ids(of: .segment, tag: tag, count: min(fields.count, most))
-      let list = IDRoutes.list(ranges, separator: ",")
-      return .data(json: "[\(list)]", simple: list)
+      let count = min(fields.count, most)
+      // An id's digits, and a comma.
+      let room = try self.memory.reserve(Int(count) * 20, for: connection)
+      let list = IDRoutes.list(
+        try await self.ids.ids(of: .segment, tag: tag, count: count), separator: ",")
+      return .data(json: "[\(list)]", simple: list, room: room)
     }
   }
 

@@ -1,0 +1,90 @@
+import MidCore
+import NIOCore
+import Synchronization
+
+/// The account of what the connections of all HTTP ports hold together. Safe to use from any thread; what is short, as nearly
+/// every answer is, does not come to it.
+final class HTTPMemory: Sendable {
+  /// Room for an answer, from before it is made until it is its connection's. It is given back at the latest once nobody knows
+  /// of it any more.
+  final class Reservation: Sendable {
+    private let memory: HTTPMemory
+    private let connection: ObjectIdentifier
+    private let bytes: Mutex<Int>
+
+    fileprivate init(_ bytes: Int, for connection: ObjectIdentifier, in memory: HTTPMemory) {
+      self.memory = memory
+      self.connection = connection
+      self.bytes = Mutex(bytes)
+    }
+
+    /// The answer is made, and has this size.
+    func settle(at size: Int) {
+      let before = self.bytes.withLock { bytes in
+        defer { bytes = size }
+        return bytes
+      }
+      guard size != before else { return }
+      let now = self.memory.now()
+      self.memory.state.withLock { $0.book.resize(before, to: size, for: self.connection, at: now) }
+    }
+
+    /// The answer is its connection's, or nobody's.
+    func giveBack() { self.settle(at: 0) }
+
+    deinit { self.giveBack() }
+  }
+
+  private struct State {
+    var book: HTTPMemoryBook
+    var closers: [ObjectIdentifier: @Sendable () -> Void] = [:]
+  }
+
+  /// How many bytes are few. Answers and unread rests that are no longer are not counted: a connection may have as many
+  /// whatever the others hold.
+  static let few = 16 * 1024
+
+  private let state: Mutex<State>
+  private let now: @Sendable () -> NIODeadline
+
+  /// - Parameters:
+  ///   - limit: The bytes that all connections may hold together.
+  ///   - now: The time.
+  init(limit: Int, now: @escaping @Sendable () -> NIODeadline) {
+    self.state = Mutex(State(book: HTTPMemoryBook(limit: limit)))
+    self.now = now
+  }
+
+  /// The bytes that are held and reserved now.
+  var total: Int { self.state.withLock { $0.book.total } }
+
+  /// Room for an answer of up to so many bytes; nil where these are few.
+  ///
+  /// - Throws: ``MidCore/IDError/Code/overloaded`` where all connections hold too much, and none of them gives way.
+  func reserve(_ bytes: Int, for connection: ObjectIdentifier) throws(IDError) -> Reservation? {
+    guard bytes > Self.few else { return nil }
+    let now = self.now()
+    let (isGranted, closers) = self.state.withLock { state in
+      let verdict = state.book.reserve(bytes, for: connection, at: now)
+      return (verdict.isGranted, verdict.givingWay.compactMap { state.closers[$0] })
+    }
+    for close in closers { close() }
+    guard isGranted else {
+      throw IDError(
+        .overloaded, "the server's memory for answers that are not read yet is used up; calls for fewer ids go on")
+    }
+    return Reservation(bytes, for: connection, in: self)
+  }
+
+  /// A connection holds so many bytes from now on.
+  ///
+  /// - Parameter giveWay: Closes it, on its own event loop, if it still holds something then.
+  func hold(_ bytes: Int, by connection: ObjectIdentifier, giveWay: @escaping @Sendable () -> Void) {
+    let now = self.now()
+    let closers = self.state.withLock { state in
+      state.closers[connection] = bytes > 0 ? giveWay : nil
+      return state.book.hold(bytes, by: connection, at: now).compactMap { state.closers[$0] }
+    }
+    for close in closers { close() }
+  }
+}
