@@ -158,6 +158,42 @@ def test_limits_hold_and_touch_no_other_connection(mid):
     assert server.process.stop() == 0
 
 
+def test_a_client_that_waits_for_a_word_before_its_body_has_it(mid):
+    server = mid().start()
+    body = b'{"mode":"segment","count":3}'
+    head = b"POST /v1/ids:batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        for _ in range(2):
+            client.sendall(head + f"Content-Length: {len(body)}\r\n\r\n".encode())
+            assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.sendall(body)
+            answer = client.recv(1000)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b'"count":3' in answer
+        # What would be refused is refused without its body.
+        client.sendall(head + b"Content-Length: 999999999\r\n\r\n")
+        answer, ended = said(client)
+        assert ended and answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_clients_of_http_1_0_are_answered_in_their_way(mid):
+    server = mid().start()
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\n\r\n")
+        answer, ended = said(client)
+        assert ended and answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.count(b"HTTP/1.1") == 1
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        for _ in range(2):
+            client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+            answer = client.recv(1000)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nconnection: keep-alive\r\n" in answer.lower()
+    # Nothing of this for those of HTTP/1.1, but the end where they ask for it.
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"connection:" not in client.recv(1000).lower()
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n")
+        assert said(client)[1]
+
+
 def test_a_client_that_does_not_read_its_answers_is_cut_off(mid):
     server = mid(settings={"MID_HTTP_REQUEST_TIMEOUT": "1s"}).start()
     client = socket.socket()

@@ -21,6 +21,9 @@ struct HTTPAnswerOrder: Sendable {
   /// Whether every request that was passed on has its whole answer.
   var isDone: Bool { self.open == 0 && !self.isAnswering }
 
+  /// Whether the answer of the request that was passed on last is the next one to begin.
+  var isLastNext: Bool { self.open == 1 && !self.isAnswering }
+
   /// A request's head was passed on.
   mutating func requestBegan() { self.open += 1 }
 

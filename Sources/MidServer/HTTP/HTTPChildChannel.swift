@@ -24,6 +24,10 @@ struct HTTPChildChannel: HTTPChannelHandler {
       if let tls = self.tls { try tls.secureHTTP1(channel) }
     }
     .flatMap { self.http.setup(channel: channel, logger: logger) }
+    .flatMapThrowing { value in
+      try HTTPVersionHandler.add(to: channel)
+      return value
+    }
   }
 
   /// Has the system take no more of an answer than the client is about to read, 64 KiB. It would take some megabytes of

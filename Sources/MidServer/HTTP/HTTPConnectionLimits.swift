@@ -37,6 +37,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   /// Whether the refusal was written: nothing else is written after it.
   private var isRefused = false
   private(set) var order = HTTPAnswerOrder()
+  /// Whether the client of the request being read waits for a word before it sends the body.
+  private var owesContinue = false
   /// Whether of an answer only the header was written: it leaves together with what follows at once.
   private var isHeadAlone = false
   private var requestTimer: Scheduled<Void>?
@@ -88,11 +90,14 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       }
       self.order.requestBegan()
       self.member?.becameBusy()
+      self.owesContinue = head.headerFields[.expect]?.lowercased() == "100-continue"
     case .body(let bytes):
+      self.owesContinue = false
       let left = (self.bodyLeft ?? 0) - bytes.readableBytes
       guard left >= 0 else { return self.refuse(context, isOpen: true) }
       self.bodyLeft = left
     case .end:
+      self.owesContinue = false
       self.bodyLeft = nil
       self.requestTimer?.cancel()
       self.requestTimer = nil
@@ -107,6 +112,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       self.requestTimer = self.closeLater(context, after: self.bounds.requestTimeout, for: .halfSent)
     }
     if self.order.open > Unread.fewRequests { self.settle(context) }
+    if self.owesContinue { self.haveBodySent(context) }
     context.fireChannelReadComplete()
   }
 
@@ -119,6 +125,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     switch self.unwrapOutboundIn(data) {
     case .head(let head):
       if head.status.kind != .informational {
+        // Where it is that of the request being read, the client hears no other word.
+        if self.order.isLastNext { self.owesContinue = false }
         self.order.responseBegan()
         self.isHeadAlone = true
       }
@@ -133,7 +141,16 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       context.write(data, promise: promise)
       if let refusal = self.order.responseEnded() { self.end(context, refusal) }
       if self.isIdle { self.member?.becameIdle() }
+      if self.owesContinue { self.haveBodySent(context) }
     }
+  }
+
+  /// Tells a client that waits for it to send the body, once all requests before have their answers. Those whose body comes
+  /// at once, or is too long, are not told. Source: RFC 9110, section 10.1.1.
+  private func haveBodySent(_ context: ChannelHandlerContext) {
+    guard self.order.isLastNext, !self.isBroken, !self.isRefused else { return }
+    self.owesContinue = false
+    context.writeAndFlush(self.wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
   }
 
   func flush(context: ChannelHandlerContext) {

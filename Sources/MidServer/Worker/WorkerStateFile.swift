@@ -132,13 +132,20 @@ package final class WorkerStateFile {
   }
 
   /// Locks the file, unless another server has it. Whoever only looks holds a shared lock for a moment, which is waited out:
-  /// two seconds at most, as one that looks may be made to wait in the middle of it where the machine is busy.
+  /// two seconds at most, as one that looks may be made to wait in the middle of it where the machine is busy. A lock that
+  /// was let go is held for a moment more by a child that its process is just starting, and is waited for, too.
   private static func lock(_ descriptor: Int32) -> Bool {
+    var refusals = 0
     for _ in 0..<2000 {
       if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
       // Refused beside a server's lock, granted beside a look's.
-      guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else { return false }
-      flock(descriptor, LOCK_UN)
+      if flock(descriptor, LOCK_SH | LOCK_NB) == 0 {
+        flock(descriptor, LOCK_UN)
+        refusals = 0
+      } else {
+        refusals += 1
+        guard refusals < 200 else { return false }
+      }
       usleep(1000)
     }
     return false

@@ -81,6 +81,54 @@ struct HTTPConnectionLimitsTests {
     }
   }
 
+  /// A head whose client waits for a word before it sends the body.
+  private func waiting(length: String = "10") -> HTTPRequestPart {
+    guard case .head(var request) = self.head(length: length) else { return self.head() }
+    request.headerFields[.expect] = "100-Continue"
+    return .head(request)
+  }
+
+  private func isTold(_ channel: EmbeddedChannel) throws -> Bool {
+    guard let part = try channel.readOutbound(as: HTTPResponsePart.self) else { return false }
+    return part == .head(HTTPResponse(status: .continue))
+  }
+
+  @Test func aClientThatWaitsIsToldToSendItsBody() throws {
+    let channel = try self.channel()
+    try channel.writeInbound(self.waiting())
+    #expect(try self.isTold(channel))
+    try channel.writeInbound(self.body(4))
+    try channel.writeInbound(self.body(6))
+    try channel.writeInbound(HTTPRequestPart.end(nil))
+    #expect(try channel.readOutbound(as: HTTPResponsePart.self) == nil)
+    try self.answer(channel)
+    #expect(try channel.readOutbound(as: HTTPResponsePart.self) == nil)
+    // Its body comes at once: nobody waits.
+    for part in [self.waiting(), self.body(4)] { channel.pipeline.fireChannelRead(part) }
+    channel.pipeline.fireChannelReadComplete()
+    #expect(try channel.readOutbound(as: HTTPResponsePart.self) == nil)
+  }
+
+  @Test func aClientThatWaitsIsToldInItsTurnOrNotAtAll() throws {
+    let channel = try self.channel()
+    for part in [self.head(), .end(nil), self.waiting()] { try channel.writeInbound(part) }
+    #expect(try channel.readOutbound(as: HTTPResponsePart.self) == nil)
+    try self.answer(channel)
+    #expect(try self.isTold(channel))
+    // What has its answer already needs no body.
+    let other = try self.channel()
+    for part in [self.head(), .end(nil), self.waiting()] { try other.writeInbound(part) }
+    channel.pipeline.fireChannelReadComplete()
+    try self.answer(other)
+    #expect(try self.isTold(other))
+    try self.answer(other, .methodNotAllowed)
+    try other.writeInbound(self.body(1))
+    #expect(try other.readOutbound(as: HTTPResponsePart.self) == nil)
+    let tooLong = try self.channel()
+    try tooLong.writeInbound(self.waiting(length: "11"))
+    #expect(try self.refusal(tooLong) == 413)
+  }
+
   @Test func aRefusalComesAfterTheAnswersToRequestsBefore() throws {
     for bodies in [[self.head(length: "11")], [self.head(), self.body(11)]] {
       let channel = try self.channel()
