@@ -7,9 +7,11 @@ import MidServer
     commandName: "mid",
     abstract: "Ids that never repeat, fast, from one node or many.",
     discussion: """
-      Two kinds of ids, both 64-bit integers:
+      Three kinds of ids that are 64-bit integers:
         snowflake  time, worker and sequence in one number; increasing per node
         segment    1, 2, 3 ... per tag, in ranges from a table that nodes share
+        ticket     one number per call, committed; increasing over all nodes
+      And kinds that are texts: UUIDs, ULIDs, ObjectIds. Any of them in other digits, numbers opaque.
 
       Start a server, then ask it:
         mid serve

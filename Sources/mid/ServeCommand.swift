@@ -14,8 +14,8 @@ struct ServeCommand: AsyncParsableCommand {
       Without arguments it serves on loopback and keeps its data in ./mid-data, one SQLite file:
         mid serve
 
-      Beside other nodes on one MySQL or MariaDB; every node needs a worker id of its own:
-        MID_STORE_PASSWORD=... mid serve --store mysql://mid@db.example:3306/ids --worker-id 7
+      Beside other nodes on one MySQL or MariaDB, where each takes a worker id that is free:
+        MID_STORE_PASSWORD=... mid serve --store mysql://mid@db.example:3306/ids
 
       Every setting can stand in a YAML file (--config), in the environment (MID_GRPC_ADDRESS for grpc.address), or \
       for the common ones in a flag. Flags win over the environment, the environment over the file. \

@@ -29,6 +29,18 @@ def test_next_with_a_mode_prints_bare_ids_one_a_line(mid):
     assert_increasing(ids, "snowflake")
 
 
+def test_next_asks_for_as_many_at_once_as_the_server_takes(mid):
+    form = "x" * 64 + "{day}" + "y" * 47 + "{decimal:9}"
+    server = mid(settings={"MID_TICKET_BATCH_MAX": "50", "MID_TEXT_FORMS": f"default={form}"}).start()
+    for arguments, count in ((("--mode", "ticket"), 120), (("--mode", "segment", "--format", "tag"), 20_000)):
+        result = run_mid("next", "--server", server.address, *arguments, "-n", count)
+        assert result.returncode == 0, result.stderr
+        lines = result.stdout.split()
+        assert len(lines) == count == len(set(lines)) and int(lines[-1][-9:]) - int(lines[0][-9:]) == count - 1
+    refused = run_mid("next", "--server", server.address, "--mode", "segment", "--format", "opaque", "-n", 20_000)
+    assert refused.returncode == 1 and "no opaque numbers" in refused.stderr
+
+
 def test_next_without_a_server_says_so_in_one_line(mid):
     result = run_mid("next", "--server", mid().address)
     assert result.returncode != 0

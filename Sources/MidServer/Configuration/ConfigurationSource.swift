@@ -95,7 +95,7 @@ extension ConfigurationError {
   /// A name that no setting has.
   static func unknown(_ name: String, source: String, candidates: [String], kind: String) -> ConfigurationError {
     let hint = Suggestion.nearest(to: name, in: candidates).map { "; did you mean \($0)?" } ?? ""
-    return ConfigurationError(source: source, key: name, message: "no such \(kind)\(hint)")
+    return ConfigurationError(source: source, key: name.hidingKeys, message: "no such \(kind)\(hint)")
   }
 
   /// A secret where others can read it.

@@ -61,7 +61,7 @@ struct OpenAPIRoutes: Sendable {
           "operationId": "\(mode)Ids",
           "summary": "Ids of mode \(mode), listed.",
           "parameters": [\(tag){
-            "name": "count", "in": "query", "description": "How many.",
+            "name": "count", "in": "query", "description": "How many; with a format of long texts fewer, as the failure says.",
             "schema": {"type": "integer", "minimum": 1, "maximum": \(maximum), "default": 1}
           }\(format)],
           "responses": {

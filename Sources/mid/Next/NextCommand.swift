@@ -194,39 +194,45 @@ struct NextCommand: AsyncParsableCommand {
   private func formatted(
     _ mode: String, _ format: String, _ calls: IDCalls, _ output: inout OutputBuffer
   ) async throws {
-    var left = self.count ?? 1
-    while left > 0 {
-      let chunk = min(left, IDCalls.maximumTextBatch)
-      for text in try await calls.formatted(mode, tag: self.tag ?? "", count: chunk, format: format) {
+    try await self.inPieces(of: IDCalls.maximumTextBatch) { count in
+      for text in try await calls.formatted(mode, tag: self.tag ?? "", count: count, format: format) {
         try output.line(TerminalText.plain(text))
       }
-      left -= chunk
+    }
+  }
+
+  /// Asks for all ids in pieces of `size`, or of fewer where the server says that these are too many: it has used up nothing
+  /// then.
+  private func inPieces(of size: Int, _ ask: (Int) async throws -> Void) async throws {
+    var (left, size) = (self.count ?? 1, size)
+    while left > 0 {
+      let piece = min(left, size)
+      do {
+        try await ask(piece)
+        left -= piece
+      } catch let status as RPCStatus where status.code == .invalidArgument && piece > 1 {
+        size = piece / 2
+      }
     }
   }
 
   private func numbers(_ mode: ModeArgument, _ calls: IDCalls, _ output: inout OutputBuffer) async throws {
-    var left = self.count ?? 1
-    guard left > 1 else {
+    guard let count = self.count, count > 1 else {
       return try output.line(try await calls.generateID(mode, tag: self.tag ?? ""))
     }
-    while left > 0 {
-      let chunk = min(left, IDCalls.maximumBatch)
-      for range in try await calls.generateBatch(mode, tag: self.tag ?? "", count: chunk) {
+    try await self.inPieces(of: IDCalls.maximumBatch) { count in
+      for range in try await calls.generateBatch(mode, tag: self.tag ?? "", count: count) {
         for index in 0..<range.count { try output.line(range.start + index * range.stride) }
       }
-      left -= chunk
     }
   }
 
   private func texts(_ mode: TextMode, _ calls: IDCalls, _ output: inout OutputBuffer) async throws {
-    var left = self.count ?? 1
-    guard left > 1 else {
+    guard let count = self.count, count > 1 else {
       return try output.line(TerminalText.plain(try await calls.generateText(GenerateIDRequest(mode: mode.rawValue))))
     }
-    while left > 0 {
-      let chunk = min(left, IDCalls.maximumTextBatch)
-      for text in try await calls.generateTexts(mode, count: chunk) { try output.line(TerminalText.plain(text)) }
-      left -= chunk
+    try await self.inPieces(of: IDCalls.maximumTextBatch) { count in
+      for text in try await calls.generateTexts(mode, count: count) { try output.line(TerminalText.plain(text)) }
     }
   }
 

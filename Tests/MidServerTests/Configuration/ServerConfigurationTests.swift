@@ -90,6 +90,7 @@ import Testing
       batch:
         max: 0
       nonsense: 1
+      000102030405060708090a0b0c0d0e0f: x
       """
     let found = self.errors(
       flags: ["metrics.address": "here", "grpc.address": "1:2:3"],
@@ -99,6 +100,7 @@ import Testing
         "environment: MID_BATCH_MAXX: no such variable; did you mean MID_BATCH_MAX?",
         "mid.yaml:2: grpc.adress: no such setting; did you mean grpc.address?",
         "mid.yaml:6: nonsense: no such setting",
+        "mid.yaml:7: <hidden>: no such setting",
         "--grpc: grpc.address: '1:2:3' is not allowed; allowed: HOST:PORT with a port from 0 to 65535 (0 takes a free "
           + "one), an IPv6 host in brackets",
         "--metrics: metrics.address: 'here' is not allowed; allowed: HOST:PORT with a port from 0 to 65535 (0 takes a "
