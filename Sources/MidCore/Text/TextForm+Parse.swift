@@ -46,7 +46,7 @@ extension TextForm {
     }
     guard self.hasCheck else { return number }
     let right = Self.checkCharacters[Int(number % 37)]
-    guard let check, check == right || ASCII.lowercased(check) == ASCII.lowercased(right) else {
+    guard let check, ASCII.lowercased(Self.crockfordDigit(check)) == ASCII.lowercased(right) else {
       throw IDError(
         .invalidArgument,
         "the check character is \(check.map(ASCII.shown) ?? "missing"), but the digits have another one: mistyped?")
@@ -58,19 +58,24 @@ extension TextForm {
   private static func crockfordDigits(of text: ArraySlice<UInt8>) throws(IDError) -> [UInt8] {
     var digits: [UInt8] = []
     for (index, character) in zip(text.indices, text) {
-      switch ASCII.lowercased(character) {
-      case UInt8(ascii: "-"): continue
-      case UInt8(ascii: "i"), UInt8(ascii: "l"): digits.append(UInt8(ascii: "1"))
-      case UInt8(ascii: "o"): digits.append(UInt8(ascii: "0"))
-      default:
-        guard TextBase.crockford.value(of: character) != nil else {
-          throw IDError(
-            .invalidArgument, "character \(index + 1) is \(ASCII.shown(character)), no \(TextBase.crockford) digit")
-        }
-        digits.append(character)
+      if character == UInt8(ascii: "-") { continue }
+      let digit = Self.crockfordDigit(character)
+      guard TextBase.crockford.value(of: digit) != nil else {
+        throw IDError(
+          .invalidArgument, "character \(index + 1) is \(ASCII.shown(character)), no \(TextBase.crockford) digit")
       }
+      digits.append(digit)
     }
     return digits
+  }
+
+  /// The digit that a letter is read as which looks like it: I and L as 1, O as 0. Of the check character, too.
+  private static func crockfordDigit(_ character: UInt8) -> UInt8 {
+    switch ASCII.lowercased(character) {
+    case UInt8(ascii: "i"), UInt8(ascii: "l"): UInt8(ascii: "1")
+    case UInt8(ascii: "o"): UInt8(ascii: "0")
+    default: character
+    }
   }
 
   private static func start(
@@ -83,8 +88,10 @@ extension TextForm {
     let number = text.reduce(Int64(0)) { $0 * 10 + Int64($1 - 0x30) }
     let (year, month, day) =
       form == .day ? (number / 10_000, number / 100 % 100, number % 100) : (number / 100, number % 100, 1)
-    let start = WallTime(year: year, month: month, day: day)
-    guard let start else { throw IDError(.invalidArgument, "the calendar has no \(form) \(number)") }
+    guard Self.years.contains(year), let start = WallTime(year: year, month: month, day: day) else {
+      let digits = String(decoding: text, as: UTF8.self)
+      throw IDError(.invalidArgument, "the calendar has no \(form) \(digits)")
+    }
     return start.milliseconds
   }
 }

@@ -7,7 +7,7 @@
 /// ```
 /// All but the digits may be left out. What ``text(of:at:)`` writes is what ``parse(_:)`` reads, and nothing else is read, so
 /// that a number and day have one text; only letters' case is free where the base has one case, and Crockford's base takes
-/// hyphens among the digits, I and L for 1 and O for 0, as its author laid down.
+/// hyphens among the digits, I and L for 1 and O for 0, also as the check character, as its author laid down.
 ///
 /// Texts sort as their numbers do where prefix and date are the same and the padding is ``Padding/full``.
 public struct TextForm: Sendable, Hashable {
@@ -112,8 +112,8 @@ public struct TextForm: Sendable, Hashable {
     var text = self.prefix
     if let date = self.date {
       let time = WallTime(milliseconds: milliseconds)
-      guard (0...9999).contains(time.year) else {
-        throw IDError(.invalidArgument, "text form: a date has the years 0 to 9999, not \(time.year)")
+      guard Self.years.contains(time.year) else {
+        throw IDError(.invalidArgument, "text form: a date has the years 1 to 9999, not \(time.year)")
       }
       text += time.digits(ofDay: date == .day) + self.separator
     }
@@ -121,6 +121,9 @@ public struct TextForm: Sendable, Hashable {
     if self.hasCheck { text.unicodeScalars.append(Unicode.Scalar(Self.checkCharacters[Int(number % 37)])) }
     return text
   }
+
+  /// The years of a date: the calendar has none before 1, and more than four digits are no date.
+  static let years: ClosedRange<Int64> = 1...9999
 
   /// Crockford's check characters: his 32 digits and five more.
   static let checkCharacters = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ*~$=U".utf8)

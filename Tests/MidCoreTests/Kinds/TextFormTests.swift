@@ -41,6 +41,17 @@ struct TextFormTests {
       #expect(try form.parse(text.lowercased()).number == UInt128(number))
     }
     #expect(try form.parse("1o*").number == 32)
+    // The check character looks like them as well: of 1 it is 1, of 0 and 37 it is 0, of 38 it is 1. U is one of its own.
+    let full = try TextForm(.crockford, padding: .full, hasCheck: true)
+    for (text, number) in [
+      ("000000000000il", 1), ("0000000000001L", 1), ("0000000000001i", 1), ("0000000000000O", 0), ("000000000000oo", 0),
+      ("0000000000015o", 37), ("0000000000016I", 38), ("0000000000014u", 36),
+    ] as [(String, UInt128)] {
+      #expect(try full.parse(text).number == number, "\(text)")
+    }
+    for text in ["0000000000001O", "0000000000000l", "0000000000014V", "0000000000000u"] {
+      #expect(throws: IDError.self, "\(text)") { try full.parse(text) }
+    }
     for text in ["16JE", "61JD", "16J", ""] { #expect(throws: IDError.self) { try form.parse(text) } }
     #expect(throws: IDError.self) { try TextForm(.base62, hasCheck: true) }
   }
@@ -57,9 +68,14 @@ struct TextFormTests {
     #expect(try month.text(of: 35, at: self.moment) == "1202601z")
     #expect(try month.parse("1202601Z").number == 35)
     #expect(try month.parse("1202601z").startMilliseconds == 1_767_225_600_000)
-    #expect(try form.text(of: 1, at: -62_167_219_200_000) == "ORD-00000101-0000000001")
-    for time in [-62_167_219_200_001, 253_402_300_800_000] as [Int64] {
+    // The calendar's first year is 1: what has the year 0 is neither written nor read.
+    #expect(try form.text(of: 1, at: -62_135_596_800_000) == "ORD-00010101-0000000001")
+    #expect(try form.parse("ORD-00010101-0000000001").startMilliseconds == -62_135_596_800_000)
+    for time in [-62_135_596_800_001, 253_402_300_800_000] as [Int64] {
       #expect(throws: IDError.self) { try form.text(of: 1, at: time) }
+    }
+    #expect(throws: IDError(.invalidArgument, "the calendar has no month 000001")) {
+      try month.parse("1000001z")
     }
   }
 
@@ -71,6 +87,8 @@ struct TextFormTests {
       ("ORD-2026O102-0042", "after 4 characters there is no date of 8 digits (day in UTC)"),
       ("ORD-20260229-0042", "the calendar has no day 20260229"),
       ("ORD-20261301-0042", "the calendar has no day 20261301"),
+      ("ORD-00000229-0042", "the calendar has no day 00000229"),
+      ("ORD-00001231-0042", "the calendar has no day 00001231"),
       ("ORD-20260102_0042", "the separator '-' does not follow the date"),
       ("ORD-20260102-", "there are no decimal digits"),
       ("ORD-20260102-00a2", "character 16 is 'a', no decimal digit"),
