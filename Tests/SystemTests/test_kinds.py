@@ -5,10 +5,12 @@ import json
 import re
 import time
 import uuid
+from urllib.parse import quote
 
 import grpc
 import pytest
 
+from http_client import ask
 from programs import run_mid
 from stubs import mid_pb2, method
 
@@ -91,6 +93,64 @@ def test_a_stream_mixes_kinds(mid):
                 assert sum(part.count for part in reply.ranges) == 1000 and not reply.texts
         texts = [text for mode, reply in zip(modes, replies) if mode == "uuid7" for text in reply.texts]
         assert texts == sorted(set(texts))
+
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+DIGITS = {
+    "decimal": "0123456789",
+    "hex": "0123456789abcdef",
+    "base36": "0123456789" + LETTERS.lower(),
+    "base62": "0123456789" + LETTERS + LETTERS.lower(),
+    "crockford": CROCKFORD,
+    "crockford-check": CROCKFORD,
+}
+
+
+def own_text(mode, text, form):
+    """What the kind itself writes for a text in the digits of a format."""
+    digits = text[:-1] if form == "crockford-check" else text
+    number = 0
+    for digit in digits:
+        number = number * len(DIGITS[form]) + DIGITS[form].index(digit)
+    if form == "crockford-check":
+        assert (CROCKFORD + "*~$=U")[number % 37] == text[-1]
+    if mode.startswith("uuid"):
+        return str(uuid.UUID(int=number))
+    if mode == "objectid":
+        return f"{number:024x}"
+    if mode == "ulid":
+        return "".join(CROCKFORD[number >> 5 * place & 31] for place in reversed(range(26)))
+    return str(number)
+
+
+def test_every_format_of_every_mode_is_read_back_by_every_door(mid):
+    server = mid().start()
+    kinds = {mode: "uuid" if mode.startswith("uuid") else mode for mode in PATTERNS}
+    kinds |= {"snowflake": "snowflake", "segment": "number", "ticket": "number"}
+    with server.channel() as channel:
+        ask_decode = method(channel, "/mid.v1.IDService/DecodeID", mid_pb2.DecodeIDRequest, mid_pb2.DecodeIDResponse)
+        for mode, kind in kinds.items():
+            for form in DIGITS:
+                made = run_mid("next", "--server", server.address, "--mode", mode, "--format", form)
+                assert made.returncode == 0, made.stderr
+                text = made.stdout.strip()
+                wanted = (kind, own_text(mode, text, form))
+                for chosen in ("", kind):
+                    printed = run_mid("decode", "--json", text, *(["--kind", chosen] if chosen else []))
+                    assert printed.returncode == 0, (mode, form, text, printed.stderr)
+                    answered = ask(server, f"/v1/decode/{quote(text)}" + (f"?kind={chosen}" if chosen else ""))
+                    assert answered.status == 200, (mode, form, text, answered.text)
+                    reply = ask_decode(mid_pb2.DecodeIDRequest(id=text, kind=chosen), timeout=5)
+                    for readings, ambiguity in (
+                        [(each["readings"], each["ambiguity"]) for each in (json.loads(printed.stdout), answered.json)]
+                        + [([{"kind": r.kind, "canonical": r.canonical} for r in reply.readings], reply.ambiguity)]
+                    ):
+                        found = [(each["kind"], each["canonical"]) for each in readings]
+                        assert wanted in found, (mode, form, text, found)
+                        # What may be something else is said to be.
+                        assert found[0] == wanted or ambiguity, (mode, form, text, found)
+                        assert not chosen or {each for each, _ in found} == {kind}
 
 
 def test_mid_next_prints_them_and_mid_decode_reads_them(mid):

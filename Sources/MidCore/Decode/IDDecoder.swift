@@ -5,17 +5,24 @@
 /// | text | read as |
 /// | --- | --- |
 /// | 1 to 19 decimal digits | Snowflake, by the layout given or by each preset; or a plain number |
-/// | `0x` and hexadecimal digits, 16 of them, 13 of base 36 or Crockford's base 32, 11 of base 62 | the same; where they are all decimal digits too, decimal first |
-/// | 36 characters with hyphens, 32 hexadecimal digits, braces, `urn:uuid:` | UUID |
-/// | 26 characters of Crockford's base 32 | ULID |
+/// | `0x` and hexadecimal digits, 16 of them, 13 of base 36 or Crockford's base 32, 14 with his check character, 11 of base 62 | the same; where they are all decimal digits too, decimal first |
+/// | 36 characters with hyphens, braces, `urn:uuid:` | UUID |
+/// | 32 hexadecimal digits | UUID first; or ULID |
+/// | 26 characters of Crockford's base 32 | ULID first; or UUID |
+/// | 25 digits of base 36, 22 of base 62, 27 of Crockford's base 32 with his check character, 20 to 39 decimal | UUID or ULID |
 /// | 24 hexadecimal digits | ObjectId |
+/// | 19 digits of base 36, 17 of base 62, 20 of Crockford's base 32, 21 with his check character, 20 to 29 decimal | ObjectId |
+///
+/// Of 128 bits that are a UUID's or a ULID's, those readings are given that are likely: a UUID with the variant and a version of
+/// RFC 9562, and with either a time that has been. What is all decimal digits is read as those wider kinds where it is one of
+/// them that is likely, or the kind asked for.
 ///
 /// A pure value: it reads no clock. No text makes it trap.
 public struct IDDecoder: Sendable {
-  private let layout: (name: String, layout: SnowflakeLayout)?
-  private let presumed: (name: String, layout: SnowflakeLayout)?
-  private let kind: IDKind?
-  private let now: Int64
+  let layout: (name: String, layout: SnowflakeLayout)?
+  let presumed: (name: String, layout: SnowflakeLayout)?
+  let kind: IDKind?
+  let now: Int64
 
   /// Creates a decoder.
   ///
@@ -39,7 +46,19 @@ public struct IDDecoder: Sendable {
   ///
   /// - Throws: ``IDError/Code/invalidArgument``, saying what is wrong, or what could be read, where it is none of these.
   public func decode(_ text: String) throws(IDError) -> DecodedID {
-    let all = try self.readings(of: text)
+    try self.decoded(try self.readings(of: text))
+  }
+
+  /// Reads a number, whose digits are in no doubt.
+  ///
+  /// - Parameter number: not negative.
+  /// - Throws: ``IDError/Code/invalidArgument`` where it is none of the kind or layout.
+  public func decode(number: Int64) throws(IDError) -> DecodedID {
+    guard number >= 0 else { throw IDError(.invalidArgument, "an id is never negative") }
+    return try self.decoded(try self.readings(ofNumber: number, .decimal))
+  }
+
+  private func decoded(_ all: [IDReading]) throws(IDError) -> DecodedID {
     let readings = all.filter { self.kind == nil || $0.kind == self.kind }
     guard let first = readings.first else {
       let kinds = all.map(\.kind).reduce(into: [IDKind]()) { if !$0.contains($1) { $0.append($1) } }
@@ -54,153 +73,43 @@ public struct IDDecoder: Sendable {
   private func readings(of text: String) throws(IDError) -> [IDReading] {
     // As bytes: a Swift character may be many of them.
     let bytes = Array(text.utf8)
-    if bytes.count == 36 || bytes.first == UInt8(ascii: "{") || bytes.starts(with: "urn:".utf8)
-      || bytes.starts(with: "URN:".utf8)
+    guard let first = bytes.first else { throw IDError(.invalidArgument, "the text is empty") }
+    let isDecimal = bytes.allSatisfy { (0x30...0x39).contains($0) }
+    if first == UInt8(ascii: "{") || bytes.starts(with: "urn:".utf8) || bytes.starts(with: "URN:".utf8)
+      || (bytes.count == 36 && !isDecimal)
     {
       return [IDReading(try UUIDValue(parsing: text))]
     }
-    switch bytes.count {
-    case 0: throw IDError(.invalidArgument, "the text is empty")
-    case 32: return [IDReading(try UUIDValue(parsing: text))]
-    case 26: return [IDReading(try ULID(parsing: text))]
-    case 24: return [IDReading(try ObjectID(parsing: text))]
-    default: return try self.numbers(bytes)
-    }
-  }
-
-  // MARK: - Numbers
-
-  private func numbers(_ bytes: [UInt8]) throws(IDError) -> [IDReading] {
-    let isDecimal = bytes.allSatisfy { (0x30...0x39).contains($0) }
-    if isDecimal { return try self.numbersOfDecimalDigits(bytes) }
-    if bytes.count > 2, bytes[0] == UInt8(ascii: "0"), ASCII.lowercased(bytes[1]) == UInt8(ascii: "x") {
-      return try self.readings(ofNumber: try Self.number(bytes.dropFirst(2), after: 2, .hex), .hex)
-    }
-    if bytes.count < 20, bytes.first == UInt8(ascii: "-"), bytes.dropFirst().allSatisfy({ (0x30...0x39).contains($0) })
-    {
-      throw IDError(.invalidArgument, "an id is never negative")
-    }
-    let (found, reason) = self.readings(ofPadded: bytes)
-    if !found.isEmpty { return Self.likelyFirst(found) }
-    throw reason
-      ?? IDError(
+    let (wide, reason) = self.wideReadings(of: bytes, isDecimal: isDecimal)
+    var own: [IDReading] = []
+    do throws(IDError) {
+      own = try self.ownReadings(of: text, bytes, isDecimal: isDecimal, reason)
+    } catch {
+      let others = self.chosen(wide, beside: [], isDecimal: isDecimal)
+      guard others.isEmpty else { return others }
+      guard isDecimal, !wide.isEmpty else { throw error }
+      throw IDError(
         .invalidArgument,
-        """
-        \(bytes.count) characters that are not all decimal digits are no id that is known: numbers have 11 (base 62), 13 \
-        (base 36, Crockford's base 32) or 16 (hex), ObjectIds 24, ULIDs 26, UUIDs 32 or 36
-        """)
-  }
-
-  /// The readings of a text that is all decimal digits: decimal ones first, as most texts are, then those of the bases whose
-  /// padded texts have that length, where they make another number of it.
-  private func numbersOfDecimalDigits(_ bytes: [UInt8]) throws(IDError) -> [IDReading] {
-    let decimal = try self.readings(ofNumber: try Self.number(bytes, after: 0, .decimal), .decimal)
-    let others = Self.likelyFirst(self.readings(ofPadded: bytes).found)
-      .filter { $0.canonical != decimal.first?.canonical }
-    let all = decimal + others
-    return all.filter { $0.note == nil } + all.filter { $0.note != nil }
-  }
-
-  /// The readings of a text by the bases whose padded texts are that long, and why one of them has none.
-  private func readings(ofPadded bytes: [UInt8]) -> (found: [IDReading], reason: IDError?) {
-    var found: [IDReading] = []
-    var reason: IDError?
-    for base in [TextBase.hex, .base36, .crockford, .base62] where bytes.count == base.width(bits: 63) {
-      do throws(IDError) {
-        found += try self.readings(ofNumber: try Self.number(bytes, after: 0, base), base)
-      } catch {
-        if reason == nil { reason = error }
-      }
+        "\(error.message), and likely none of the ids of 96 or 128 bits that have been made: to read it as one, say its kind"
+      )
     }
-    return (found, reason)
+    let others = self.chosen(wide, beside: own, isDecimal: isDecimal)
+    // Of digits that are no UUID's of RFC 9562, and a ULID's whose time has been.
+    let isULID = own.first?.kind == .uuid && own.first?.variant != .rfc9562 && others.first?.kind == .ulid
+    return isULID ? others + own : own + others
   }
 
-  /// Of several bases the likely readings come first, then the plain numbers.
-  private static func likelyFirst(_ found: [IDReading]) -> [IDReading] {
-    found.filter { $0.kind == .snowflake && $0.note == nil } + found.filter { $0.kind == .number }
-      + found.filter { $0.kind == .snowflake && $0.note != nil }
-  }
-
-  private static func number(
-    _ digits: some Collection<UInt8>, after first: Int, _ base: TextBase
-  ) throws(IDError) -> Int64 {
-    Int64(try base.number(of: digits, after: first, bits: 63))
-  }
-
-  private func readings(ofNumber number: Int64, _ base: TextBase) throws(IDError) -> [IDReading] {
-    var plain = IDReading(.number, canonical: String(number))
-    plain.base = base
-    if let (name, layout) = self.layout {
-      return [try Self.reading(number, base, name, layout), plain]
+  /// The readings that a text of this length has first.
+  ///
+  /// - Parameter reason: why it is no id of 96 or 128 bits, where that is known.
+  private func ownReadings(
+    of text: String, _ bytes: [UInt8], isDecimal: Bool, _ reason: IDError?
+  ) throws(IDError) -> [IDReading] {
+    switch bytes.count {
+    case 32: [IDReading(try UUIDValue(parsing: text))]
+    case 26: [IDReading(try ULID(parsing: text))]
+    case 24: [IDReading(try ObjectID(parsing: text))]
+    default: isDecimal ? try self.numbersOfDecimalDigits(bytes) : try self.numbers(bytes, reason)
     }
-    var likely: [IDReading] = []
-    var unlikely: [IDReading] = []
-    for (name, layout) in self.presumed.map({ [$0] }) ?? Self.presets {
-      var reading: IDReading
-      do throws(IDError) { reading = try Self.reading(number, base, name, layout) } catch { continue }
-      let made = reading.time?.milliseconds ?? 0
-      // Nobody ran a service on the first day of its epoch; a day is also what clocks may be wrong by.
-      let day: Int64 = 86_400_000
-      if made - layout.epochMilliseconds < day {
-        reading.note = "within a day of the layout's epoch: hardly one of its ids"
-        unlikely.append(reading)
-      } else if made - day > self.now {
-        reading.note = "that time has not come yet: hardly one of its ids"
-        unlikely.append(reading)
-      } else {
-        likely.append(reading)
-      }
-    }
-    return likely + [plain] + unlikely
-  }
-
-  /// The presets, without one that has the bits of another.
-  private static let presets: [(name: String, layout: SnowflakeLayout)] = [
-    ("original", .original), ("twitter", .twitter), ("sonyflake", .sonyflake), ("javascript", .javascript),
-  ]
-
-  private static func reading(
-    _ number: Int64, _ base: TextBase, _ name: String, _ layout: SnowflakeLayout
-  ) throws(IDError) -> IDReading {
-    let fields = try layout.decompose(number)
-    var reading = IDReading(.snowflake, canonical: String(number))
-    reading.base = base
-    reading.layout = name
-    reading.time = IDReading.Time(milliseconds: layout.wallMilliseconds(ofTick: fields.tick))
-    reading.worker = try WorkerID(fields.worker, layout: layout)
-    reading.sequence = fields.sequence
-    return reading
-  }
-
-  // MARK: - What can't be known
-
-  private func ambiguity(_ first: IDReading, _ readings: [IDReading]) -> String? {
-    switch first.kind {
-    case .snowflake, .number:
-      if self.layout != nil && first.kind == .snowflake { return self.otherBases(readings) }
-      let layouts = readings.filter { $0.kind == .snowflake && $0.note == nil && $0.base == first.base }
-        .compactMap(\.layout)
-      let doubt: String? =
-        switch layouts.count {
-        case 0:
-          first.kind == .snowflake ? "the layout is not in the id, and by none of the presets its time has been" : nil
-        case 1 where self.presumed != nil: nil
-        case 1: "the layout is not in the id: \(layouts[0]) is the one preset by which its time has been"
-        default: "the layout is not in the id: by \(layouts.joined(separator: ", ")) its time has been"
-        }
-      let all = [doubt, self.otherBases(readings)].compactMap { $0 }
-      return all.isEmpty ? nil : all.joined(separator: "; ")
-    case .objectid:
-      return "whether the process is random, or machine and process id as before 2018, is not in the id"
-    case .uuid where first.variant != .rfc9562 && first.note == nil:
-      return "variants other than RFC 9562's say nothing that is known"
-    case .uuid, .ulid: return nil
-    }
-  }
-
-  private func otherBases(_ readings: [IDReading]) -> String? {
-    let bases = readings.compactMap(\.base).reduce(into: [TextBase]()) { if !$0.contains($1) { $0.append($1) } }
-    guard bases.count > 1 else { return nil }
-    return "the digits may be of \(bases.map(\.rawValue).joined(separator: " or "))"
   }
 }

@@ -35,7 +35,7 @@ public struct IDReading: Sendable, Hashable {
   public let kind: IDKind
   /// The text that the kind writes this id as; of a number its decimal digits.
   public let canonical: String
-  /// The digits of a number.
+  /// The digits of a number; of the other kinds those of the text, where they are not the kind's own.
   public internal(set) var base: TextBase?
   /// The layout's name, of a Snowflake id.
   public internal(set) var layout: String?

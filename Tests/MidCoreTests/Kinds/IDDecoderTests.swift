@@ -186,42 +186,83 @@ struct IDDecoderTests {
     #expect(try self.decode("550000000000000000", kind: .number).readings.count == 1)
   }
 
-  @Test("never traps, and what it read says the same when it is decoded again")
+  @Test("never traps, and what it read prints back to the same text and says the same when it is decoded again")
   func fuzzed() throws {
     var texts = FuzzedTexts("decoder")
     var read = 0
-    let decoder = IDDecoder(now: self.now)
-    let base62 = try TextForm(.base62, padding: .full)
-    let crockford = try TextForm(.crockford, padding: .full)
+    let decoders = ([nil] + IDKind.allCases).map { IDDecoder(kind: $0, now: self.now) }
+    let plain = IDDecoder(now: self.now)
+    let forms = try [63, 96, 128].flatMap { bits in
+      try TextBase.allCases.map { try TextForm($0, bits: bits, padding: $0 == .decimal ? .none : .full) }
+        + [try TextForm(.crockford, bits: bits, padding: .full, hasCheck: true)]
+    }
     for index in 0..<FuzzedTexts.count {
       let number = texts.number(bits: 128)
       let valid: String
-      switch index % 6 {
-      case 0: valid = UUIDValue(bits: number).description
-      case 1: valid = ULID(bits: number).description
-      case 2: valid = String(UUIDValue(bits: number).description.filter { $0 != "-" }.prefix(24))
-      case 3: valid = try base62.text(of: number >> 65, at: 0)
-      case 4: valid = try crockford.text(of: number >> 65, at: 0)
-      default: valid = String(number >> 65)
+      switch index % 4 {
+      case 0: valid = index % 8 == 0 ? UUIDValue(bits: number).description : ULID(bits: number).description
+      default:
+        let form = forms[index % forms.count]
+        valid = try form.text(of: number >> UInt128(128 - form.bits), at: 0)
       }
       let text = texts.text(from: valid)
       let decoded: DecodedID
-      do { decoded = try decoder.decode(text) } catch {
+      do { decoded = try decoders[index / 16 % decoders.count].decode(text) } catch {
         if error.message.isEmpty { Issue.record("no reason for \(text)") }
         continue
       }
       read += 1
-      guard let first = decoded.readings.first else {
-        Issue.record("nothing for \(text)")
-        continue
-      }
-      let again = try decoder.decode(first.canonical)
-      if !again.readings.contains(where: { $0.kind == first.kind && $0.time == first.time && $0.layout == first.layout }
-      ) {
-        Issue.record("\(text) became \(first.canonical)")
+      if decoded.readings.isEmpty { Issue.record("nothing for \(text)") }
+      for reading in decoded.readings {
+        if try !ReadBack.isText(text, of: reading) {
+          Issue.record("\(text) became \(reading.kind) \(reading.canonical)")
+        }
+        let again = try plain.decode(reading.canonical).readings
+        if !again.contains(where: {
+          $0.kind == reading.kind && $0.time == reading.time && $0.layout == reading.layout
+        }) {
+          Issue.record("\(text) became \(reading.canonical), which is \(again)")
+        }
       }
     }
     texts.report(read)
     #expect(read > FuzzedTexts.count / 10)
+  }
+}
+
+/// Whether a reading of a text writes that text.
+private enum ReadBack {
+  static func isText(_ text: String, of reading: IDReading) throws -> Bool {
+    let (bits, width, own) = try Self.number(reading)
+    let base = reading.base ?? own
+    let forms =
+      [try TextForm(base, bits: width)] + (base == .crockford ? [try TextForm(base, bits: width, hasCheck: true)] : [])
+    return try forms.contains { form in
+      Self.folded(try form.text(of: bits, at: 0), form) == Self.folded(text, form)
+    }
+  }
+
+  private static func number(_ reading: IDReading) throws -> (bits: UInt128, width: Int, own: TextBase) {
+    switch reading.kind {
+    case .snowflake, .number: (try #require(UInt128(reading.canonical)), 63, .decimal)
+    case .uuid: (try UUIDValue(parsing: reading.canonical).bits, 128, .hex)
+    case .ulid: (try ULID(parsing: reading.canonical).bits, 128, .crockford)
+    case .objectid: (try TextBase.hex.number(of: Array(reading.canonical.utf8), after: 0, bits: 96), 96, .hex)
+    }
+  }
+
+  /// Without zeros before it, and without what may be written in several ways.
+  private static func folded(_ text: String, _ form: TextForm) -> Substring {
+    var text = form.base == .base62 ? text : text.lowercased()
+    if form.base == .hex {
+      if text.hasPrefix("0x") { text.removeFirst(2) }
+      if text.hasPrefix("urn:uuid:") { text.removeFirst(9) }
+      text.removeAll { "-{}".contains($0) }
+    }
+    if form.hasCheck {
+      text.removeAll { $0 == "-" }
+      text = String(text.map { "il".contains($0) ? "1" : $0 == "o" ? "0" : $0 })
+    }
+    return text.drop { $0 == "0" }
   }
 }
