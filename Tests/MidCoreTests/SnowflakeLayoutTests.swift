@@ -117,10 +117,11 @@ struct SnowflakeLayoutTests {
     arguments: [
       (0, "1970-01-01T00:00:00.000Z"), (-1, "1969-12-31T23:59:59.999Z"), (951_782_400_000, "2000-02-29T00:00:00.000Z"),
       (1_609_459_200_000, "2021-01-01T00:00:00.000Z"), (1_567_733_700_834, "2019-09-06T01:35:00.834Z"),
-      (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
+      (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"), (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+      (253_402_300_800_000, "+10000-01-01T00:00:00.000Z"), (281_474_976_710_655, "+10889-08-02T05:31:50.655Z"),
     ])
   func times(milliseconds: Int64, text: String) {
     #expect(WallTime(milliseconds: milliseconds).description == text)
-    #expect(WallTime(milliseconds: milliseconds).year == Int64(text.prefix(4)))
+    #expect(WallTime(milliseconds: milliseconds).year == Int64(text.prefix { $0 != "-" }))
   }
 }

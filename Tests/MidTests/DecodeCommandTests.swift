@@ -88,6 +88,13 @@ struct DecodeCommandTests {
     #expect(error.map { DecodeCommand.exitCode(for: $0).rawValue } == 64)
   }
 
+  @Test func `a time past the year 9999 is shown to people, and left out of JSON`() async throws {
+    let lines = try await self.decode("7ZZZZZZZZZZZZZZZZZZZZZZZZZ").text.split(separator: "\n")
+    #expect(lines.contains("time:      +10889-08-02T05:31:50.655Z") && lines.contains("unix_ms:   281474976710655"))
+    let json = try await self.decode("7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "--json").text
+    #expect(!json.contains(#""time""#) && json.contains(#""unix_ms": "281474976710655""#))
+  }
+
   @Test func `a tag's form is read by what the server's settings say`() async throws {
     let text = try await self.decode(
       "ORD-20260102-0000000042", "--tag", "orders", "--form", "ORD-{day}-{decimal:10}", "--kind", "number"

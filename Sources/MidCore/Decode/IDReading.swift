@@ -22,7 +22,8 @@ public struct IDReading: Sendable, Hashable {
       self.rest = Int(remainder < 0 ? remainder + 10_000 : remainder)
     }
 
-    /// ISO 8601 in UTC: with milliseconds, and with 100 ns where there are any.
+    /// ISO 8601 in UTC: with milliseconds, and with 100 ns where there are any. Years past 9999 have a sign before them, as
+    /// there; RFC 3339 has no such years.
     public var description: String {
       let text = WallTime(milliseconds: self.milliseconds).description
       guard self.rest > 0 else { return text }

@@ -11,11 +11,12 @@ package struct WallTime: Sendable, CustomStringConvertible {
   /// The year of the reading in UTC.
   package var year: Int64 { self.date.year }
 
-  /// ISO 8601 in UTC with milliseconds.
+  /// ISO 8601 in UTC with milliseconds; years past 9999 with a sign before them: `+10889-08-02T05:31:50.655Z`.
   package var description: String {
     let rest = Self.floorDivide(self.milliseconds, by: 86_400_000).remainder
     let date = self.date
-    let day = "\(Self.padded(date.year, 4))-\(Self.padded(date.month, 2))-\(Self.padded(date.day, 2))"
+    let sign = date.year > 9999 ? "+" : ""
+    let day = "\(sign)\(Self.padded(date.year, 4))-\(Self.padded(date.month, 2))-\(Self.padded(date.day, 2))"
     let clock = [rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60].map { Self.padded($0, 2) }
     return "\(day)T\(clock.joined(separator: ":")).\(Self.padded(rest % 1000, 3))Z"
   }

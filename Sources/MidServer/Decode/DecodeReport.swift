@@ -18,6 +18,12 @@ package struct DecodeReport {
     opened?.startMilliseconds.map { WallTime(milliseconds: $0).description }
   }
 
+  /// When an id was made, as RFC 3339 has it: nil also for years of five digits, which are no years there.
+  package static func time(_ reading: IDReading) -> String? {
+    guard let time = reading.time, WallTime(milliseconds: time.milliseconds).year <= 9999 else { return nil }
+    return time.description
+  }
+
   /// The first reading in full, the others in a line each, and what is not known.
   package var lines: [String] {
     var lines: [String] = []
@@ -28,7 +34,7 @@ package struct DecodeReport {
       lines.append("")
     }
     guard let first = self.decoded.readings.first else { return [] }
-    let members = Self.members(of: first)
+    let members = Self.members(of: first, time: first.time?.description)
     let width = members.map(\.name.count).max() ?? 0
     for (name, value, _) in members {
       lines.append("\(name):" + String(repeating: " ", count: width - name.count + 1) + value)
@@ -36,7 +42,7 @@ package struct DecodeReport {
     if let ambiguity = self.decoded.ambiguity { lines += ["", "Not certain: \(ambiguity)."] }
     for reading in self.decoded.readings.dropFirst() {
       // By other digits it is another number.
-      let parts = Self.members(of: reading).dropFirst()
+      let parts = Self.members(of: reading, time: reading.time?.description).dropFirst()
         .filter { $0.name != "canonical" || reading.canonical != first.canonical }
       lines.append("  or \(reading.kind): " + parts.map { "\($0.name) \($0.value)" }.joined(separator: ", "))
     }
@@ -47,7 +53,7 @@ package struct DecodeReport {
   package var json: String {
     let readings = self.decoded.readings.map { reading in
       "{"
-        + Self.members(of: reading).map { member in
+        + Self.members(of: reading, time: Self.time(reading)).map { member in
           "\"\(member.name)\": " + (member.isSmallNumber ? member.value : JSONText.string(member.value))
         }.joined(separator: ", ") + "}"
     }
@@ -62,7 +68,11 @@ package struct DecodeReport {
   }
 
   /// What a reading has, by the names that JSON and people get.
-  private static func members(of reading: IDReading) -> [(name: String, value: String, isSmallNumber: Bool)] {
+  ///
+  /// - Parameter time: how the time is written, nil for not at all.
+  private static func members(
+    of reading: IDReading, time: String?
+  ) -> [(name: String, value: String, isSmallNumber: Bool)] {
     var members: [(name: String, value: String, isSmallNumber: Bool)] = [
       ("kind", reading.kind.rawValue, false), ("canonical", reading.canonical, false),
     ]
@@ -73,7 +83,7 @@ package struct DecodeReport {
     add("layout", reading.layout)
     add("variant", reading.variant?.rawValue)
     add("version", reading.version.map(String.init), isSmallNumber: true)
-    add("time", reading.time?.description)
+    add("time", time)
     add("unix_ms", reading.time.map { String($0.milliseconds) })
     if let worker = reading.worker {
       add("worker", String(worker.number), isSmallNumber: true)

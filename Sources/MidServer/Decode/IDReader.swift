@@ -109,7 +109,7 @@ extension IDReadingMessage {
     self.canonical = reading.canonical
     self.digits = reading.base?.rawValue ?? ""
     self.layout = reading.layout ?? ""
-    self.time = reading.time?.description ?? ""
+    self.time = DecodeReport.time(reading) ?? ""
     self.unixMilliseconds = reading.time?.milliseconds
     self.worker = reading.worker?.number
     self.datacenter = reading.worker?.datacenter

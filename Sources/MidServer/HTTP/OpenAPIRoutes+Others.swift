@@ -167,7 +167,9 @@ extension OpenAPIRoutes {
             "digits": {"enum": [\(Self.quoted(TextBase.allCases.map(\.rawValue)))]},
             "layout": {"enum": [\(Self.quoted(SnowflakeLayout.presets.keys.sorted()))]},
             "variant": {"type": "string"}, "version": {"type": "integer"},
-            "time": {"type": "string", "format": "date-time"}, "unix_ms": {"$ref": "#/components/schemas/Number"},
+            "time": {"type": "string", "format": "date-time",
+              "description": "When it was made; missing past the year 9999, which has no such text."},
+            "unix_ms": {"$ref": "#/components/schemas/Number"},
             "worker": {"type": "integer"}, "datacenter": {"type": "integer"}, "machine": {"type": "integer"},
             "sequence": {"type": "integer"}, "counter": {"type": "integer"},
             "node": {"type": "string"}, "process": {"type": "string"}, "note": {"type": "string"}}

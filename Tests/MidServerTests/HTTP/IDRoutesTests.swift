@@ -234,6 +234,18 @@ struct FormRoutesTests {
     #expect(answer.text.contains(#""kind": "uuid""#) && answer.text.contains(#""version": 7"#))
     let leaf = try await door.ask("/v1/decode/1169786042799259000?layout=leaf")
     #expect(leaf.text.contains(#""worker": 39"#))
+    let crockford = try await door.ask("/v1/decode/01FWHE4YDGFK1SHH6W1G60EECF?kind=uuid")
+    #expect(crockford.text.contains(#""canonical": "017f22e2-79b0-7cc3-98c4-dc0c0c07398f", "digits": "crockford""#))
+  }
+
+  @Test(arguments: ["7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "ffffffff-ffff-7fff-bfff-ffffffffffff"])
+  func aTimePastTheYear9999IsLeftOut(text: String) async throws {
+    let answer = try await HTTPDoor().ask("/v1/decode/\(text)")
+    #expect(answer.status == 200 && !answer.text.contains(#""time""#))
+    #expect(answer.text.contains(#""unix_ms": "281474976710655""#))
+    // The last millisecond that has a text: 253402300799999.
+    let last = try await HTTPDoor().ask("/v1/decode/76EZ91ZPZZ0000000000000000")
+    #expect(last.text.contains(#""time": "9999-12-31T23:59:59.999Z""#))
   }
 
   @Test func aNameGivesItsID() async throws {

@@ -102,6 +102,10 @@ struct FormMethodsTests {
         #expect(decoded.id == response.id && decoded.slot == 0 && decoded.date.isEmpty)
         #expect(decoded.readings.contains { $0.kind == "number" && $0.canonical == "\(response.id)" })
       }
+      // A time past the year 9999 has no text.
+      let late = try await client.call(Self.decode, DecodeIDRequest(id: "7ZZZZZZZZZZZZZZZZZZZZZZZZZ").encoded())
+      let reading = try #require(try DecodeIDResponse(decoding: Array(late.message)).readings.first)
+      #expect(reading.time.isEmpty && reading.unixMilliseconds == 281_474_976_710_655)
       let invoice = GenerateBatchRequest(mode: "segment", tag: "invoices", count: 3, format: "opaque").encoded()
       let response = try Self.batch(try await client.call(Self.many, invoice))
       #expect(try response.texts.map { try forms.open($0, tag: try Tag("invoices")).id } == Self.ids(response))

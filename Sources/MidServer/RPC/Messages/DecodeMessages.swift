@@ -93,11 +93,11 @@ package struct IDReadingMessage: ProtobufMessage {
   package var kind = ""
   /// The text that the kind writes this id as.
   package var canonical = ""
-  /// The digits of a number.
+  /// The digits of a number; of the other kinds those of the text, where they are not the kind's own.
   package var digits = ""
   /// The layout's name, of a Snowflake id.
   package var layout = ""
-  /// When it was made in UTC, in ISO 8601.
+  /// When it was made in UTC, in ISO 8601. Empty past the year 9999.
   package var time = ""
   /// The same in milliseconds since 1970-01-01T00:00:00Z.
   package var unixMilliseconds: Int64?
