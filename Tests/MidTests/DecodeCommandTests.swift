@@ -12,6 +12,10 @@ struct DecodeCommandTests {
   private let now: Int64 = 1_767_312_000_000
 
   private func decode(_ arguments: String...) async throws -> (text: String, error: (any Error)?) {
+    try await self.decode(arguments)
+  }
+
+  private func decode(_ arguments: [String]) async throws -> (text: String, error: (any Error)?) {
     let command = try DecodeCommand.parse(arguments)
     return try await captured { try command.run(at: self.now, into: &$0) }
   }
@@ -95,6 +99,23 @@ struct DecodeCommandTests {
     #expect(!json.contains(#""time""#) && json.contains(#""unix_ms": "281474976710655""#))
   }
 
+  @Test func `the number in a tag's text is in no other digits`() async throws {
+    let arguments = ["--tag", "orders", "--form", "O-{decimal}", "--kind", "number", "--json"]
+    let inside = try await self.decode(["O-12345678901"] + arguments).text
+    #expect(
+      inside == """
+        {"id": "12345678901", "readings": [{"kind": "number", "canonical": "12345678901", "digits": "decimal"}], \
+        "ambiguity": null}
+
+        """)
+    #expect(try await self.decode("12345678901", "--kind", "number").text.contains("base62"))
+  }
+
+  @Test func `a tag may have the characters that part a setting's tags`() async throws {
+    let result = try await self.decode("O-7", "--tag", "a=b,c", "--form", "O-{decimal}", "--kind", "number")
+    #expect(result.text.hasPrefix("id: 7\n"))
+  }
+
   @Test func `a tag's form is read by what the server's settings say`() async throws {
     let text = try await self.decode(
       "ORD-20260102-0000000042", "--tag", "orders", "--form", "ORD-{day}-{decimal:10}", "--kind", "number"
@@ -125,6 +146,16 @@ struct DecodeCommandTests {
         {"id": "42", "slot": 2, "readings": [{"kind": "number", "canonical": "42", "digits": "decimal"}], "ambiguity": null}
 
         """)
+    // Where the tag has a form too, the number is opened all the same; a text that may be both is, as it is told.
+    let own = ["--tag", "orders", "--key", "2=file:\(path)", "--form"]
+    let beside = try await self.decode([number, "--json"] + own + ["O-{decimal}"]).text
+    #expect(beside.hasPrefix(#"{"id": "42", "slot": 2, "#))
+    let both = try await self.decode([number, "--kind", "number"] + own + ["{decimal}"]).text
+    #expect(
+      both.contains("id: \(number)\n")
+        && both.contains("Not certain: the text may be the tag's opaque number of the id 42"))
+    let chosen = try await self.decode([number, "--kind", "opaque"] + own + ["{decimal}"]).text
+    #expect(chosen.hasPrefix("id: 42\nkey slot: 2\n") && !chosen.contains("Not certain"))
     let missing = try await self.decode(number, "--tag", "orders", "--key", "1=file:\(path)")
     #expect("\(String(describing: missing.error))".contains("slot 2"))
     let file = try await self.decode(number, "--tag", "orders", "--key", "1=file:\(path).none")
@@ -138,9 +169,15 @@ struct DecodeCommandTests {
     (["--tag", "a", "--key", "0=env:A", "--bits", "64"], "--bits: "),
     (["--tag", "a", "--key", "5=env:A", "--slot-bits", "2"], "no slot 5"),
     (["--tag", "a", "--form", "{hex}", "--bits", "53"], "add --key"),
+    (["--tag", "a", "--form", "{opaque:hex}"], "--form: its number is opaque: add --key"),
+    (["--tag", "a", "--form", "P-"], "--form: a form ends with braces that say what the number becomes"),
+    (["--tag", " a", "--form", "{hex}"], "--tag: "),
+    (["--kind", "opaque"], "--kind opaque is a tag's opaque number"),
+    (["--kind", "opaque", "--tag", "a", "--form", "{hex}"], "add --tag NAME and --key"),
   ])
   func `what does not go together is refused`(arguments: [String], part: String) {
     let error = #expect(throws: (any Error).self) { _ = try DecodeCommand.parse(["1"] + arguments) }
-    #expect(error.map { DecodeCommand.message(for: $0).contains(part) } == true, "\(String(describing: error))")
+    let message = error.map { DecodeCommand.message(for: $0) } ?? ""
+    #expect(message.contains(part) && !message.contains("TAG="), "\(message)")
   }
 }

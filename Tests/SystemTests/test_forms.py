@@ -51,10 +51,10 @@ def call(server, request, path="GenerateID"):
         return method(channel, f"/mid.v1.IDService/{path}", type(request), answer)(request, timeout=10)
 
 
-def decode(server, text, tag=""):
+def decode(server, text, tag="", kind=""):
     with server.channel() as channel:
         call = method(channel, "/mid.v1.IDService/DecodeID", mid_pb2.DecodeIDRequest, mid_pb2.DecodeIDResponse)
-        return call(mid_pb2.DecodeIDRequest(id=text, tag=tag), timeout=10)
+        return call(mid_pb2.DecodeIDRequest(id=text, tag=tag, kind=kind), timeout=10)
 
 
 def numbers(reply):
@@ -110,9 +110,36 @@ def test_ten_thousand_opaque_ids_are_distinct_and_open_again(mid, keys):
     assert ids == sorted(ids)
     ups = sum(int(one) < int(other) for one, other in zip(texts, texts[1:]))
     assert 9_700 < ups < 10_300
-    form = ["--tag", "parcels", "--key", f"0=file:{keys[0]}", "--bits", "53", "--json"]
+    # The tag has a form as well: each door opens the number alone, and says nothing of doubt where the form has a prefix.
+    key = ["--tag", "parcels", "--key", f"0=file:{keys[0]}", "--bits", "53", "--json"]
+    form = ["--form", "P{opaque:base62:full}"]
     for place in (0, 1, 9_999, 19_999):
-        assert json.loads(run_mid("decode", texts[place], *form).stdout)["id"] == str(ids[place])
+        text, inside = texts[place], str(ids[place])
+        for more in ([], form, ["--kind", "opaque"], [*form, "--kind", "opaque"]):
+            assert json.loads(run_mid("decode", text, *key, *more).stdout)["id"] == inside
+        for kind in ("", "number", "opaque"):
+            reply = decode(server, text, "parcels", kind)
+            assert (reply.id, reply.slot) == (ids[place], 0) and "opaque" not in reply.ambiguity
+            answer = ask(server, f"/v1/decode/{text}?tag=parcels" + (f"&kind={kind}" if kind else ""))
+            assert answer.status == 200 and answer.json["id"] == inside, answer.text
+
+
+def test_a_text_that_may_be_both_is_read_by_the_form_and_said_to_be(mid, keys):
+    values = {**settings(keys), "MID_TEXT_FORMS": "invoices={decimal},orders=ORD-{decimal:10}"}
+    server = mid(settings=values).start()
+    make_tags(server, "invoices", "orders")
+    made = call(server, mid_pb2.GenerateIDRequest(mode="segment", tag="invoices", format="opaque"))
+    reply = decode(server, made.text, "invoices")
+    assert reply.id == int(made.text) and f"opaque number of the id {made.id}: the kind opaque" in reply.ambiguity
+    listed = ask(server, f"/v1/decode/{made.text}?tag=invoices").json
+    assert listed["id"] == made.text and reply.ambiguity == listed["ambiguity"]
+    assert decode(server, made.text, "invoices", "opaque").id == made.id
+    assert ask(server, f"/v1/decode/{made.text}?tag=invoices&kind=opaque").json["id"] == str(made.id)
+    # A plain number of a tag that has a form, and no opaque numbers.
+    plain = call(server, mid_pb2.GenerateIDRequest(mode="segment", tag="orders", format="decimal"))
+    refused = ask(server, f"/v1/decode/{plain.text}?tag=orders")
+    assert refused.status == 400 and "as format decimal, is read without the tag" in refused.json["detail"]
+    assert decode(server, plain.text).readings[0].canonical == str(plain.id)
 
 
 def test_a_key_is_changed_by_a_new_slot_and_nothing_else(mid, keys):

@@ -24,6 +24,12 @@ package struct DecodeReport {
     return time.description
   }
 
+  /// Why the first reading may be the wrong one, or nil where there is no doubt.
+  package static func ambiguity(_ decoded: DecodedID, _ opened: TagForms.Opened?) -> String? {
+    let doubts = [opened?.ambiguity, decoded.ambiguity].compactMap { $0 }
+    return doubts.isEmpty ? nil : doubts.joined(separator: "; ")
+  }
+
   /// The first reading in full, the others in a line each, and what is not known.
   package var lines: [String] {
     var lines: [String] = []
@@ -39,7 +45,7 @@ package struct DecodeReport {
     for (name, value, _) in members {
       lines.append("\(name):" + String(repeating: " ", count: width - name.count + 1) + value)
     }
-    if let ambiguity = self.decoded.ambiguity { lines += ["", "Not certain: \(ambiguity)."] }
+    if let ambiguity = Self.ambiguity(self.decoded, self.opened) { lines += ["", "Not certain: \(ambiguity)."] }
     for reading in self.decoded.readings.dropFirst() {
       // By other digits it is another number.
       let parts = Self.members(of: reading, time: reading.time?.description).dropFirst()
@@ -64,7 +70,7 @@ package struct DecodeReport {
       if let date = Self.date(opened) { members += "\"date\": \(JSONText.string(date)), " }
     }
     return "{\(members)\"readings\": [" + readings.joined(separator: ", ") + "], \"ambiguity\": "
-      + JSONText.string(self.decoded.ambiguity) + "}"
+      + JSONText.string(Self.ambiguity(self.decoded, self.opened)) + "}"
   }
 
   /// What a reading has, by the names that JSON and people get.

@@ -8,7 +8,7 @@ package struct IDReader: Sendable {
     package var text: String
     /// Whose text it is.
     package var tag: String
-    /// The kind that it is to be read as.
+    /// The kind that it is to be read as: one of ``IDReader/kinds``.
     package var kind: String
     /// The layout of Snowflake ids, or `any`.
     package var layout: String
@@ -35,6 +35,11 @@ package struct IDReader: Sendable {
   /// The names of layouts that a caller may give.
   package static let layouts = SnowflakeLayout.presets.keys.sorted() + ["any"]
 
+  /// The kind of a text that is the opaque number of an id of a tag, whatever the tag's form.
+  package static let opaque = "opaque"
+  /// The kinds that a caller may give.
+  package static let kinds = IDKind.allCases.map(\.rawValue) + [Self.opaque]
+
   private let forms: TagForms
   private let own: (name: String, layout: SnowflakeLayout)?
   private let clock: any TimeSource
@@ -60,16 +65,22 @@ package struct IDReader: Sendable {
       throw IDError(.invalidArgument, "an id has at most \(Self.maximumLength) bytes, this one \(call.text.utf8.count)")
     }
     let decoder = try self.decoder(call)
-    guard !call.tag.isEmpty else { return Answer(decoded: try decoder.decode(call.text), opened: nil) }
-    let opened = try self.forms.open(call.text, tag: try Tag(call.tag))
-    return Answer(decoded: try decoder.decode(String(opened.id)), opened: opened)
+    let isNumber = call.kind == Self.opaque
+    guard !call.tag.isEmpty else {
+      guard !isNumber else {
+        throw IDError(.invalidArgument, "an opaque number is that of a tag's id: give the tag, or another kind")
+      }
+      return Answer(decoded: try decoder.decode(call.text), opened: nil)
+    }
+    let opened = try self.forms.open(call.text, tag: try Tag(call.tag), isNumber: isNumber)
+    return Answer(decoded: try decoder.decode(number: opened.id), opened: opened)
   }
 
   private func decoder(_ call: Call) throws(IDError) -> IDDecoder {
     var kind: IDKind?
-    if !call.kind.isEmpty {
+    if !call.kind.isEmpty, call.kind != Self.opaque {
       kind = IDKind(rawValue: call.kind)
-      guard kind != nil else { throw Self.unknown("kind", call.kind, IDKind.allCases.map(\.rawValue)) }
+      guard kind != nil else { throw Self.unknown("kind", call.kind, Self.kinds) }
     }
     let now = self.clock.wallMilliseconds()
     switch call.layout {
@@ -96,7 +107,8 @@ extension DecodeIDResponse {
   /// The message of an answer.
   init(_ answer: IDReader.Answer) {
     self.init(
-      readings: answer.decoded.readings.map { IDReadingMessage($0) }, ambiguity: answer.decoded.ambiguity ?? "",
+      readings: answer.decoded.readings.map { IDReadingMessage($0) },
+      ambiguity: DecodeReport.ambiguity(answer.decoded, answer.opened) ?? "",
       id: answer.opened?.id, slot: answer.opened?.slot.map { Int64($0) }, date: DecodeReport.date(answer.opened) ?? "")
   }
 }

@@ -13,6 +13,8 @@ package struct TagForms: Sendable {
     package var slot: Int?
     /// When the day or month in the text begins in UTC, in milliseconds since 1970-01-01T00:00:00Z; nil without one.
     package var startMilliseconds: Int64?
+    /// Which other id the text may stand for; nil where there is no doubt.
+    package var ambiguity: String?
   }
 
   /// A tag's own form.
@@ -125,26 +127,63 @@ package struct TagForms: Sendable {
   /// Whether texts of the tag can be read back: it has a form of its own, or opaque numbers.
   package func knows(_ tag: Tag) -> Bool { self.own[tag] != nil || self.opaque[tag] != nil }
 
-  /// Reads what was written as the tag's own form; of a tag with opaque numbers and no form, the number.
+  /// Reads what was written as the tag's own form, or as the opaque number of an id of the tag.
   ///
+  /// The form comes first where a text may be both.
+  ///
+  /// - Parameter isNumber: whether the text is known to be the opaque number, so that the form is not tried.
   /// - Throws: ``MidCore/IDError/Code/invalidArgument``, saying what is wrong with the text, or that the tag has nothing to
   ///   read it by.
-  package func open(_ text: String, tag: Tag) throws(IDError) -> Opened {
+  package func open(_ text: String, tag: Tag, isNumber: Bool = false) throws(IDError) -> Opened {
     guard self.knows(tag) else {
       throw IDError(
         .invalidArgument,
         "tag '\(tag)' has no form of its own and no opaque ids on this node (\(Settings.textForms.key), "
           + "\(Settings.opaqueTags.key)): leave the tag out")
     }
-    let own = self.own[tag]
+    let opaque = self.opaque[tag]
     let decimal = try Self.decimal.get()
-    let parsed = try (own?.form ?? decimal).parse(text)
-    let number = Int64(parsed.number)
-    guard own?.isOpaque ?? true else {
-      return Opened(id: number, slot: nil, startMilliseconds: parsed.startMilliseconds)
+    guard let own = self.own[tag], !isNumber else {
+      return try Self.open(text, decimal, try self.opaqueIDs(of: tag))
     }
-    let (id, slot) = try self.opaqueIDs(of: tag).open(number)
+    var opened: Opened
+    do throws(IDError) {
+      opened = try Self.open(text, own.form, own.isOpaque ? opaque : nil)
+    } catch {
+      guard let opaque else {
+        throw IDError(
+          .invalidArgument,
+          "\(error.message); an id in the digits of a base, as format decimal, is read without the tag")
+      }
+      return try Self.open(text, decimal, opaque, notOwn: error)
+    }
+    if let opaque {
+      let other: Opened
+      do throws(IDError) { other = try Self.open(text, decimal, opaque) } catch { return opened }
+      if other.id != opened.id || other.slot != opened.slot {
+        opened.ambiguity = "the text may be the tag's opaque number of the id \(other.id): the kind opaque reads it so"
+      }
+    }
+    return opened
+  }
+
+  /// Reads a text by a form, whose number is the opaque one where `opaque` is not nil.
+  private static func open(_ text: String, _ form: TextForm, _ opaque: OpaqueIDs<AES>?) throws(IDError) -> Opened {
+    let parsed = try form.parse(text)
+    let number = Int64(parsed.number)
+    guard let opaque else { return Opened(id: number, startMilliseconds: parsed.startMilliseconds) }
+    let (id, slot) = try opaque.open(number)
     return Opened(id: id, slot: slot, startMilliseconds: parsed.startMilliseconds)
+  }
+
+  /// Reads a text that is none of the tag's form, for a reason, as an opaque number.
+  private static func open(
+    _ text: String, _ decimal: TextForm, _ opaque: OpaqueIDs<AES>, notOwn reason: IDError
+  ) throws(IDError) -> Opened {
+    guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { throw reason }
+    do throws(IDError) { return try Self.open(text, decimal, opaque) } catch {
+      throw IDError(.invalidArgument, "by the tag's form \(reason.message); as an opaque number \(error.message)")
+    }
   }
 
   private func text(

@@ -131,8 +131,9 @@ struct OpenAPIRoutes: Sendable {
         {"name": "id", "in": "path", "required": true, "schema": {"type": "string", "minLength": 1, "maxLength": 512}},
         {"name": "tag", "in": "query", "schema": {"$ref": "#/components/schemas/Tag"},
           "description": "Whose text it is, for tags with opaque ids or a form of their own."},
-        {"name": "kind", "in": "query", "description": "Read it as this kind only.",
-          "schema": {"enum": [\(Self.quoted(IDKind.allCases.map(\.rawValue)))]}},
+        {"name": "kind", "in": "query",
+          "description": "Read it as this kind only; opaque is the opaque number of an id of the tag.",
+          "schema": {"enum": [\(Self.quoted(IDReader.kinds))]}},
         {"name": "layout", "in": "query", "description": "The layout of Snowflake ids; the server's own where it is missing.",
           "schema": {"enum": [\(Self.quoted(IDReader.layouts))]}}
       ],

@@ -9,8 +9,8 @@ struct DecodeCommand: AsyncParsableCommand {
     abstract: "Say what an id says: kind, time, worker, sequence, version.",
     discussion: """
       Reads Snowflake ids and other numbers (decimal, 0x and hexadecimal, and the fixed widths of base 36, base 62 and \
-      Crockford's base 32), UUIDs, ULIDs and ObjectIds. No server is asked. Times are in UTC, as the clock of the id's \
-      maker had them.
+      Crockford's base 32), UUIDs, ULIDs and ObjectIds, these in the digits of each format of mid next as \
+      well. No server is asked. Times are in UTC, as the clock of the id's maker had them.
 
         mid decode 742137416151572480 --layout original
         mid decode 017f22e2-79b0-7cc3-98c4-dc0c0c07398f
@@ -39,7 +39,8 @@ struct DecodeCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Read it as this kind only: \(IDKind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
+      "Read it as this kind only: \(IDReader.kinds.joined(separator: ", ")); opaque is the tag's opaque number.",
+      valueName: "name"))
   var kind: String?
 
   @OptionGroup(title: "Texts of a tag") var form: DecodeFormOptions
@@ -52,15 +53,20 @@ struct DecodeCommand: AsyncParsableCommand {
       let allowed = SnowflakeLayout.presets.keys.sorted().joined(separator: ", ")
       throw ValidationError("--layout takes \(allowed), not '\(TerminalText.plain(layout))'.")
     }
-    if let kind = self.kind, IDKind(rawValue: kind) == nil {
-      let allowed = IDKind.allCases.map(\.rawValue).joined(separator: ", ")
+    if let kind = self.kind, !IDReader.kinds.contains(kind) {
+      let allowed = IDReader.kinds.joined(separator: ", ")
       throw ValidationError("--kind takes \(allowed), not '\(TerminalText.plain(kind))'.")
     }
-    if self.layout != nil, let kind = self.kind, kind != IDKind.snowflake.rawValue {
+    if self.isOpaque, self.form.tag == nil || self.form.key.isEmpty {
+      throw ValidationError("--kind opaque is a tag's opaque number: add --tag NAME and --key SLOT=file:PATH.")
+    }
+    if self.layout != nil, let kind = self.kind, kind != IDKind.snowflake.rawValue, !self.isOpaque {
       throw ValidationError("--layout is for Snowflake ids: leave out --kind \(kind), or --layout.")
     }
     try self.form.validate()
   }
+
+  private var isOpaque: Bool { self.kind == IDReader.opaque }
 
   func run() async throws {
     try await CommandOutput.print { output throws in try self.run(at: SystemClock().wallMilliseconds(), into: &output) }
@@ -73,9 +79,10 @@ struct DecodeCommand: AsyncParsableCommand {
     let kind = layout == nil ? self.kind.flatMap { IDKind(rawValue: $0) } : .snowflake
     let report: DecodeReport
     do {
-      let opened = try self.form.open(self.id)
-      let text = opened.map { String($0.id) } ?? self.id
-      report = DecodeReport(try IDDecoder(layout: layout, kind: kind, now: now).decode(text), opened: opened)
+      let opened = try self.form.open(self.id, isNumber: self.isOpaque)
+      let decoder = IDDecoder(layout: layout, kind: kind, now: now)
+      report = DecodeReport(
+        try opened.map { try decoder.decode(number: $0.id) } ?? decoder.decode(self.id), opened: opened)
     } catch let error as IDError {
       throw CommandFailure(error.message)
     }

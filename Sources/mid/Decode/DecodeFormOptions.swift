@@ -44,8 +44,9 @@ struct DecodeFormOptions: ParsableArguments {
 
   /// What the text stands for, or nil where no tag is given.
   ///
+  /// - Parameter isNumber: whether the text is known to be an opaque number.
   /// - Throws: ``CommandFailure`` for keys that can't be read, ``MidCore/IDError`` for a text that is none.
-  func open(_ text: String) throws -> TagForms.Opened? {
+  func open(_ text: String, isNumber: Bool) throws -> TagForms.Opened? {
     guard let tag = self.tag, let settings = try self.settings else { return nil }
     let forms: TagForms
     do throws(ConfigurationErrors) {
@@ -53,30 +54,52 @@ struct DecodeFormOptions: ParsableArguments {
     } catch {
       throw CommandFailure(error.errors.map(\.message).joined(separator: "; "))
     }
-    return try forms.open(text, tag: try Tag(tag))
+    return try forms.open(text, tag: try Tag(tag), isNumber: isNumber)
   }
 
   /// The same as a server's settings, read by the same rules.
   private var settings: ServerConfiguration.Forms? {
     get throws {
-      guard let tag = self.tag else { return nil }
+      guard let name = self.tag else { return nil }
+      let tag = try Self.read("--tag") { () throws(IDError) in try Tag(name) }
       var flags: [String: String] = [:]
-      if let form = self.form { flags["text.forms"] = "\(tag)=\(form)" }
       if !self.key.isEmpty {
         flags["opaque.keys"] = self.key.joined(separator: ",")
-        flags["opaque.tags"] = "\(tag)=\(self.bits ?? 63)"
         // Every slot is read; no number is made.
         flags["opaque.current"] = self.key.first.map { String($0.prefix { $0 != "=" }) }
       }
       if let slotBits = self.slotBits { flags["opaque.slot_bits"] = String(slotBits) }
-      do throws(ConfigurationErrors) { return try ServerConfiguration.load(flags: flags).forms } catch {
-        let options = [
-          "text.forms": "--form", "opaque.keys": "--key", "opaque.tags": "--tag, --bits", "opaque.current": "--key",
-          "opaque.slot_bits": "--slot-bits",
-        ]
+      var forms: ServerConfiguration.Forms
+      do throws(ConfigurationErrors) { forms = try ServerConfiguration.load(flags: flags).forms } catch {
+        let options = ["opaque.keys": "--key", "opaque.current": "--key", "opaque.slot_bits": "--slot-bits"]
         let lines = error.errors.map { "\($0.key.flatMap { options[$0] } ?? ""): \($0.message)" }
         throw ValidationError(TerminalText.plain(lines.joined(separator: "; ")) + ".")
       }
+      // One tag, which may have the characters that part a setting's tags.
+      if !self.key.isEmpty { forms.opaqueTags = [tag: try self.opaqueBits] }
+      if let form = self.form {
+        let template = try Self.read("--form") { () throws(IDError) in try TextTemplate(form) }
+        if template.isOpaque, self.key.isEmpty {
+          throw ValidationError("--form: its number is opaque: add --key SLOT=file:PATH.")
+        }
+        forms.templates = [tag: template]
+      }
+      return forms
+    }
+  }
+
+  private var opaqueBits: Int {
+    get throws {
+      let bits = self.bits ?? 63
+      guard bits == 63 || bits == 53 else { throw ValidationError("--bits: takes 63 or 53, not \(bits).") }
+      return bits
+    }
+  }
+
+  /// What an option's text stands for; a text that is none is a wrong command line.
+  private static func read<Value>(_ option: String, _ make: () throws(IDError) -> Value) throws -> Value {
+    do throws(IDError) { return try make() } catch {
+      throw ValidationError(TerminalText.plain("\(option): \(error.message)") + ".")
     }
   }
 }

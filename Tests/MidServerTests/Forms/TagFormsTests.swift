@@ -74,11 +74,53 @@ struct TagFormsTests {
     let text = try forms.text(of: 42, .tag, tag: tag, at: 0)
     #expect(text.hasPrefix("P") && text.count == 10)
     #expect(try forms.open(text, tag: tag).id == 42)
-    // The number alone is no text of the tag.
+    // The number alone, as format opaque gives it out.
     let number = try forms.text(of: 42, .opaque, tag: tag, at: 0)
-    #expect(throws: IDError.self) { _ = try forms.open(number, tag: tag) }
+    for isNumber in [false, true] {
+      #expect(try forms.open(number, tag: tag, isNumber: isNumber) == .init(id: 42, slot: 0))
+    }
+    let neither = #expect(throws: IDError.self) { _ = try forms.open("9007199254740992", tag: tag) }
+    #expect(
+      neither?.message == """
+        by the tag's form the text does not begin with the prefix 'P'; as an opaque number 9007199254740992 is no opaque id of \
+        53 bits
+        """)
+    for noNumber in ["Q1", ""] {
+      let error = #expect(throws: IDError.self) { _ = try forms.open(noNumber, tag: tag) }
+      #expect(error?.message == "the text does not begin with the prefix 'P'")
+    }
+    #expect(throws: IDError.self) { _ = try forms.open(text, tag: tag, isNumber: true) }
     let large = #expect(throws: IDError.self) { _ = try forms.text(of: 1 << 49, .opaque, tag: tag, at: 0) }
     #expect(large?.code == .exhausted)
+  }
+
+  @Test func `of a text that may be both the form's reading is given, and the other is said`() throws {
+    let invoices = try Tag("invoices")
+    let keys = [0: try AES(key: [UInt8](repeating: 1, count: 32))]
+    let opaque = [invoices: try OpaqueIDs(tag: invoices, bits: 63, slotBits: 0, keys: keys, currentSlot: 0)]
+    let forms = try TagForms(templates: [invoices: try TextTemplate("{decimal}")], opaque: opaque)
+    let number = try forms.text(of: 42, .opaque, tag: invoices, at: 0)
+    let opened = try forms.open(number, tag: invoices)
+    #expect(opened.id == Int64(number) && opened.slot == nil)
+    #expect(
+      opened.ambiguity == "the text may be the tag's opaque number of the id 42: the kind opaque reads it so")
+    #expect(try forms.open(number, tag: invoices, isNumber: true) == .init(id: 42, slot: 0))
+    // The same number either way, and digits that no decimal number has.
+    let same = try TagForms(templates: [invoices: try TextTemplate("{opaque:decimal}")], opaque: opaque)
+    #expect(try same.open(number, tag: invoices) == .init(id: 42, slot: 0))
+    let padded = try TagForms(templates: [invoices: try TextTemplate("{decimal:20}")], opaque: opaque)
+    #expect(try padded.open("00000000000000000042", tag: invoices) == .init(id: 42))
+  }
+
+  @Test func `a plain number of a tag with a form is read without the tag`() throws {
+    let forms = try Self.make()
+    let error = #expect(throws: IDError.self) { _ = try forms.open("42", tag: try Tag("orders")) }
+    #expect(
+      error?.message == """
+        the text does not begin with the prefix 'ORD-'; an id in the digits of a base, as format decimal, is read without the tag
+        """)
+    let none = #expect(throws: IDError.self) { _ = try forms.open("42", tag: try Tag("orders"), isNumber: true) }
+    #expect(none?.message.contains("have no opaque numbers") == true)
   }
 
   @Test func `texts of ranges are those of their ids, in order`() throws {

@@ -226,6 +226,9 @@ struct FormRoutesTests {
     #expect(
       decoded.text
         == #"{"id": "1", "readings": [{"kind": "number", "canonical": "1", "digits": "decimal"}], "ambiguity": null}"#)
+    // The number inside is decimal for sure, though 11 digits of base 62 are a number, too.
+    let inside = try await door.ask("/v1/decode/a%22%5C%2F12345678901?tag=default&kind=number")
+    #expect(inside.text.hasSuffix(#""canonical": "12345678901", "digits": "decimal"}], "ambiguity": null}"#))
   }
 
   @Test func anIDSaysWhatItSays() async throws {
@@ -261,7 +264,9 @@ struct FormRoutesTests {
     ("/v1/decode/x", "no id that is known"), ("/v1/decode/1?tag=default", "no form of its own"),
     ("/v1/decode/1?format=hex", "unknown query parameter 'format'"), ("/v1/decode/%FF", "percent-encoded"),
     ("/v1/decode/1?tag=", "'tag' is empty"), ("/v1/decode/1?kind=", "'kind' is empty"),
-    ("/v1/decode/1?layout=mine", "unknown layout"), ("/v1/decode/1?kind=isbn", "unknown kind"),
+    ("/v1/decode/1?layout=mine", "unknown layout"),
+    ("/v1/decode/1?kind=isbn", "unknown kind 'isbn'; allowed: snowflake, number, uuid, ulid, objectid, opaque"),
+    ("/v1/decode/1?kind=opaque", "an opaque number is that of a tag's id"),
   ])
   func whatCannotBeIsRefused(path: String, part: String) async throws {
     let answer = try await HTTPDoor().ask(path)

@@ -102,7 +102,15 @@ struct FormMethodsTests {
         #expect(decoded.id == response.id && decoded.slot == 0 && decoded.date.isEmpty)
         #expect(decoded.readings.contains { $0.kind == "number" && $0.canonical == "\(response.id)" })
       }
-      // A time past the year 9999 has no text.
+      // The number alone opens as well, and a time past the year 9999 has no text.
+      let number = GenerateIDRequest(mode: "segment", tag: "parcels", format: "opaque").encoded()
+      let single = try Self.single(try await client.call(Self.one, number))
+      for kind in ["", "opaque"] {
+        let request = DecodeIDRequest(id: single.text, tag: "parcels", kind: kind).encoded()
+        let reply = try await client.call(Self.decode, request)
+        #expect(reply.status == "0", "\(reply.text)")
+        #expect(try DecodeIDResponse(decoding: Array(reply.message)).id == single.id)
+      }
       let late = try await client.call(Self.decode, DecodeIDRequest(id: "7ZZZZZZZZZZZZZZZZZZZZZZZZZ").encoded())
       let reading = try #require(try DecodeIDResponse(decoding: Array(late.message)).readings.first)
       #expect(reading.time.isEmpty && reading.unixMilliseconds == 281_474_976_710_655)
