@@ -35,13 +35,19 @@ extension IDDecoder {
   }
 
   /// What there is to say beside the readings of the text's own kind: what is likely, what is asked for, and where there is
-  /// nothing else everything.
+  /// nothing else everything, noted as unlikely.
   func chosen(_ wide: [WideReading], beside own: [IDReading], isDecimal: Bool) -> [IDReading] {
     let others = wide.filter { other in
       !own.contains { $0.kind == other.reading.kind && $0.canonical == other.reading.canonical }
     }
     let chosen = others.filter { $0.isLikely || $0.reading.kind == self.kind }
-    return (chosen.isEmpty && own.isEmpty && !isDecimal ? others : chosen).map(\.reading)
+    guard chosen.isEmpty, own.isEmpty, !isDecimal else { return chosen.map(\.reading) }
+    return others.map { other in
+      var reading = other.reading
+      reading.note = [reading.note, "hardly one: likely none like it has been made"].compactMap { $0 }.joined(
+        separator: "; ")
+      return reading
+    }
   }
 
   private func readings(ofWide number: UInt128, bits: Int, _ base: TextBase) -> [WideReading] {

@@ -135,6 +135,19 @@ struct IDFormatReadingTests {
     #expect(decoded.readings.first?.canonical == "507f191e810c19729de860ea" && decoded.readings.first?.base == base)
   }
 
+  @Test("that likely nobody has made says so, where it can be nothing else")
+  func unlikely() throws {
+    let decoder = IDDecoder(now: Self.now)
+    // The id of another program, words, all ones.
+    for text in ["cjld2cjxh0000qzrmn831i7rn", "0zHelloWorldHello", "f5lxx1zz5pnorynqglhzmsp33"] {
+      let readings = try decoder.decode(text).readings
+      #expect(readings.allSatisfy { $0.note?.contains("hardly one") == true }, "\(text) \(readings)")
+    }
+    let asked = try IDDecoder(kind: .ulid, now: Self.now).decode("f5lxx1zz5pnorynqglhzmsp33")
+    #expect(asked.readings.map(\.note) == [nil])
+    #expect(try decoder.decode("036twi214qwj7mgsvq83nm8wf").readings.allSatisfy { $0.note == nil })
+  }
+
   @Test("of decimal digits that are no number of 63 bits is what is likely, or what is asked for")
   func longDecimals() throws {
     let decoder = IDDecoder(now: Self.now)
