@@ -1,4 +1,5 @@
-/// The name of one business's own space of ids (`biz_tag` in the tables).
+/// The name of one business's own space of ids (`biz_tag` in the tables). It is its bytes: names that differ only in how
+/// Unicode composes their letters are two, as they are to a table and to what seals opaque ids.
 public struct Tag: Sendable, Hashable, CustomStringConvertible {
   /// The tag used where a caller names none.
   public static let `default` = Tag(unchecked: "default")
@@ -31,4 +32,14 @@ public struct Tag: Sendable, Hashable, CustomStringConvertible {
 
   /// The name.
   public var description: String { self.name }
+
+  /// Whether both have the same bytes.
+  public static func == (first: Tag, second: Tag) -> Bool { first.name.utf8.elementsEqual(second.name.utf8) }
+
+  /// Hashes the bytes.
+  public func hash(into hasher: inout Hasher) {
+    let isHashed: Void? = self.name.utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: .init($0)) }
+    if isHashed == nil { for byte in self.name.utf8 { hasher.combine(byte) } }
+    hasher.combine(0xFF as UInt8)  // No byte of UTF-8: the end.
+  }
 }

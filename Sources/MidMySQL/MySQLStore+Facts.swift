@@ -63,8 +63,8 @@ extension MySQLStore: FactStore {
   /// Names are compared byte by byte: no collation may take one tag's for another's.
   private static let creation = """
     CREATE TABLE IF NOT EXISTS mid_facts (
-      name VARBINARY(255) NOT NULL PRIMARY KEY,
-      value VARCHAR(255) NOT NULL
+      name VARBINARY(400) NOT NULL PRIMARY KEY,
+      value VARCHAR(400) NOT NULL
     ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
     """
 }

@@ -52,7 +52,9 @@ extension StoreContract {
 
   func factRefusals() async throws {
     try await self.withFacts { store in
-      let (longest, tooLong) = (String(repeating: "x", count: 255), String(repeating: "x", count: 256))
+      let (longest, tooLong) = (
+        String(repeating: "x", count: Facts.maximumLength), String(repeating: "x", count: Facts.maximumLength + 1)
+      )
       for facts in [["": "1"], ["test/a": ""], [tooLong: "1"], ["test/a": tooLong], ["test/a": "1", "": "1"]] {
         try await self.expectError(.invalidArgument, "the facts \(facts)") { try await store.agree(on: facts) }
       }

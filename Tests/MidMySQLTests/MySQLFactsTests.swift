@@ -43,7 +43,7 @@ extension MySQLServerTests {
       try await maker.prepare()
       try await database.sql(
         """
-        CREATE TABLE mid_facts (name VARBINARY(255) NOT NULL PRIMARY KEY, value VARCHAR(255) NOT NULL)
+        CREATE TABLE mid_facts (name VARBINARY(400) NOT NULL PRIMARY KEY, value VARCHAR(400) NOT NULL)
         ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
         """)
       let store = try await self.store(database, "INSERT, UPDATE ON \(database.configuration.database).mid_facts")

@@ -24,15 +24,20 @@ def free_port():
     return free_ports(1)
 
 
+_given = set()
+
+
 def free_ports(count):
-    """The first of some such ports in a row.
+    """The first of some such ports in a row, none of which was given before.
 
     Below the range that systems take a client's own ports from: a client that retries while its server is away would
     sooner or later sit on the server's port itself.
     """
     while True:
         first = random.randrange(12_000, 32_000 - count)
-        if all(_is_free(port) for port in range(first, first + count)):
+        ports = range(first, first + count)
+        if _given.isdisjoint(ports) and all(_is_free(port) for port in ports):
+            _given.update(ports)
             return first
 
 

@@ -37,8 +37,11 @@ def test_next_asks_for_as_many_at_once_as_the_server_takes(mid):
         assert result.returncode == 0, result.stderr
         lines = result.stdout.split()
         assert len(lines) == count == len(set(lines)) and int(lines[-1][-9:]) - int(lines[0][-9:]) == count - 1
+    before = server.metric("mid_rpc_calls_total", code="INVALID_ARGUMENT")
     refused = run_mid("next", "--server", server.address, "--mode", "segment", "--format", "opaque", "-n", 20_000)
     assert refused.returncode == 1 and "no opaque numbers" in refused.stderr
+    # Not size by size.
+    assert server.metric("mid_rpc_calls_total", code="INVALID_ARGUMENT") == before + 2
 
 
 def test_next_without_a_server_says_so_in_one_line(mid):

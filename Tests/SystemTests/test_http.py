@@ -169,6 +169,12 @@ def test_a_client_that_waits_for_a_word_before_its_body_has_it(mid):
             client.sendall(body)
             answer = client.recv(1000)
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b'"count":3' in answer
+        client.sendall(head + b"Connection: close\r\n" + f"Content-Length: {len(body)}\r\n\r\n".encode())
+        assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(body)
+        answer, ended = said(client)
+        assert ended and answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
         # What would be refused is refused without its body.
         client.sendall(head + b"Content-Length: 999999999\r\n\r\n")
         answer, ended = said(client)

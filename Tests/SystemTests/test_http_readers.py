@@ -227,3 +227,30 @@ def test_requests_behind_an_answer_that_nobody_reads_cost_little(mid, scale):
     assert count * 40_000 < more
     assert with_requests - with_answers < count * 256 * 1024
     wait_until(lambda: server.metric("mid_http_held_bytes") == 0, 10, "all is given back")
+
+
+def test_a_client_that_still_reads_does_not_give_way_to_others(mid):
+    server = mid(settings={"MID_HTTP_MAX_CONNECTIONS": "2"}).start()
+    with reader(server) as slow:
+        slow.sendall(LONG)
+        length = 0
+        others = []
+        try:
+            while part := slow.recv(4096):
+                length += len(part)
+                if length > 60_000 and not others:
+                    # More than there may be, for longer than one has to have been idle.
+                    others = [socket.create_connection(("127.0.0.1", server.http_port), 20) for _ in range(3)]
+                    for client in others:
+                        client.sendall(b"GET /v1/ids/snowflake HTTP/1.1\r\nHost: x\r\n\r\n")
+                time.sleep(0.03)
+                if length > 390_000:
+                    break
+            assert length > 390_000, length
+            # Now it waits for its next request, and gives way.
+            for client in others:
+                client.settimeout(20)
+                assert client.recv(100).startswith(b"HTTP/1.1 200 OK")
+        finally:
+            for client in others:
+                client.close()

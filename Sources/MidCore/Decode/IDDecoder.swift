@@ -95,7 +95,8 @@ public struct IDDecoder: Sendable {
     }
     let others = self.chosen(wide, beside: own, isDecimal: isDecimal)
     // Of digits that are no UUID's of RFC 9562, and a ULID's whose time has been.
-    let isULID = own.first?.kind == .uuid && own.first?.variant != .rfc9562 && others.first?.kind == .ulid
+    let isUUID = own.first?.variant == .rfc9562 && (1...8).contains(own.first?.version ?? 0)
+    let isULID = own.first?.kind == .uuid && !isUUID && others.first?.kind == .ulid
     return isULID ? others + own : own + others
   }
 

@@ -1,4 +1,5 @@
 /// What all who share a store have to believe alike, and keep there: a text for each name, written once and never changed.
+/// Names are told apart by their bytes there; whoever makes them of others' names keeps to ASCII, as a dictionary does not.
 ///
 /// Every change is one durable transaction. Where the table is missing, the first fact makes it. Errors are as for
 /// ``SegmentStore``; where the outcome of a commit is unknown the call throws, and can be made again.
@@ -19,7 +20,7 @@ public protocol FactStore: Sendable {
 /// The rules of facts, in one place for every store.
 public enum Facts {
   /// The longest name and the longest value, in bytes of UTF-8.
-  public static let maximumLength = 255
+  public static let maximumLength = 400
 
   /// Checks the lengths.
   ///

@@ -58,7 +58,11 @@ package struct OpaqueAgreement: Sendable {
     let changes = self.changes(against: found)
     guard changes.isEmpty else {
       self.isContradicted = true
-      self.memory.confirmed = []
+      // What it says the same of goes on to hold.
+      self.memory.confirmed = self.memory.confirmed.filter {
+        guard let theirs = found[$0.storeName] else { return false }
+        return theirs == self.wanted.facts[$0]
+      }
       return .contradicted(changes, self.memory)
     }
     var memory = self.wanted
@@ -81,21 +85,27 @@ package struct OpaqueAgreement: Sendable {
       guard let theirs = found[fact.storeName], theirs != mine else { return nil }
       switch fact {
       case .slotBits:
-        return (Settings.opaqueSlotBits, "is \(mine), and the nodes that share this store make numbers with \(theirs)")
+        return (
+          Settings.opaqueSlotBits,
+          "is \(mine), and the nodes that share this store make numbers with \(theirs)\(Self.remedy)"
+        )
       case .key(let slot):
         return (
           Settings.opaqueKeys,
           "slot \(slot) has another key than the nodes that share this store: give this node theirs, and a new key a free "
-            + "slot on all"
+            + "slot on all\(Self.remedy)"
         )
       case .tag(let tag):
         return (
           Settings.opaqueTags,
-          "tag '\(tag)' has \(mine) bits, and the nodes that share this store make its numbers with \(theirs)"
+          "tag '\(tag)' has \(mine) bits, and the nodes that share this store make its numbers with \(theirs)\(Self.remedy)"
         )
       }
     }
   }
+
+  /// Where both this node and others have what can't be put right by settings.
+  private static let remedy = "; where neither can be, docs/forms.md tells how to mend one fact"
 
   /// Whether all there is may be made numbers of.
   package var isComplete: Bool { !self.isContradicted && self.memory.confirmed.isSuperset(of: self.wanted.facts.keys) }

@@ -29,8 +29,10 @@ package struct OpaqueMemory: Sendable, Equatable {
   /// Reads what ``text`` wrote, also in the older form that knows of no store. Returns nil for anything else.
   package init?(_ text: String) {
     for line in text.split(separator: "\n") where !line.hasPrefix("#") {
-      let words = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
-      guard words.count == 2, self.read(words[0], words[1]) else { return nil }
+      // By bytes: what follows a space may join with it.
+      guard let space = line.utf8.firstIndex(of: 0x20),
+        self.read(line[..<space], line[line.utf8.index(after: space)...])
+      else { return nil }
     }
     guard self.confirmed.isSubset(of: self.facts.keys) else { return nil }
   }
@@ -47,7 +49,8 @@ package struct OpaqueMemory: Sendable, Equatable {
       self.checks[slot] = check
     case ("tag", 2):
       guard let bits = Int(parts[0]) else { return false }
-      do throws(IDError) { self.tags[try Tag(String(parts[1]))] = bits } catch { return false }
+      guard let tag = Tag(escaped: parts[1]) else { return false }
+      self.tags[tag] = bits
     case ("store", _): self.store = String(rest)
     case ("confirmed", _):
       guard let fact = OpaqueFact(name: rest) else { return false }
@@ -64,7 +67,9 @@ package struct OpaqueMemory: Sendable, Equatable {
     for (slot, check) in self.checks.sorted(by: { $0.key < $1.key }) {
       lines.append("key \(slot) \(String(check, radix: 16))")
     }
-    for (tag, bits) in self.tags.sorted(by: { $0.key.name < $1.key.name }) { lines.append("tag \(bits) \(tag)") }
+    for (tag, bits) in self.tags.sorted(by: { $0.key.name < $1.key.name }) {
+      lines.append("tag \(bits) \(tag.escaped)")
+    }
     if let store = self.store { lines.append("store \(store)") }
     lines += self.confirmed.map { "confirmed \($0.name)" }.sorted()
     return lines.joined(separator: "\n") + "\n"
@@ -85,18 +90,25 @@ package struct OpaqueMemory: Sendable, Equatable {
   package mutating func merge(_ other: OpaqueMemory) -> [Change] {
     var changes: [Change] = []
     if let before = self.slotBits, let now = other.slotBits, before != now {
-      changes.append((Settings.opaqueSlotBits, "is \(now), and numbers were made with \(before)"))
+      changes.append(
+        (Settings.opaqueSlotBits, "is \(now), and numbers were made with \(before), by opaque.state in the data folder")
+      )
     }
     for (slot, check) in other.checks.sorted(by: { $0.key < $1.key }) where self.checks[slot] ?? check != check {
       changes.append(
         (
           Settings.opaqueKeys,
-          "slot \(slot) has another key than before: put the old one back, and the new one into a free slot"
+          "slot \(slot) has another key than before, by opaque.state in the data folder: put the old one back, and the new "
+            + "one into a free slot"
         ))
     }
     for (tag, bits) in other.tags.sorted(by: { $0.key.name < $1.key.name }) {
       guard let before = self.tags[tag], before != bits else { continue }
-      changes.append((Settings.opaqueTags, "tag '\(tag)' has \(bits) bits, and numbers were made with \(before)"))
+      changes.append(
+        (
+          Settings.opaqueTags,
+          "tag '\(tag)' has \(bits) bits, and numbers were made with \(before), by opaque.state in the data folder"
+        ))
     }
     guard changes.isEmpty else { return changes }
     self.slotBits = other.slotBits ?? self.slotBits

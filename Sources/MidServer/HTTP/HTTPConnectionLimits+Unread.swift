@@ -59,6 +59,7 @@ extension HTTPConnectionLimits {
     } else {
       self.unread.watch?.wrote(unread: waiting + Self.untakenBytes(channel))
     }
+    self.tellIfIdle(waiting)
     let requests = self.order.open > Unread.fewRequests ? self.order.open * Unread.request : 0
     self.hold(waiting + requests, context)
   }
@@ -129,7 +130,7 @@ extension HTTPConnectionLimits {
   }
 
   /// How many bytes of answers the system has not taken.
-  private static func waitingBytes(_ channel: any Channel) -> Int {
+  static func waitingBytes(_ channel: any Channel) -> Int {
     do {
       return try channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
     } catch {

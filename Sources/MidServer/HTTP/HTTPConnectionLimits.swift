@@ -31,6 +31,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   private let connections: HTTPConnections?
   private let onEnd: @Sendable (HTTPConnectionEnd) -> Void
   private var member: HTTPConnections.Member?
+  /// Whether it was told that the connection waits for a request.
+  private var isToldIdle = true
   /// Bytes of body that the request being read still may have, or nil between requests.
   private var bodyLeft: Int?
   var isBroken = false
@@ -70,7 +72,10 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
 
   /// Makes room for another connection, where this one still waits for a request.
   func closeIfIdle(_ channel: any Channel) {
-    if self.isIdle { self.closeNow(channel, for: nil) }
+    self.isToldIdle = false
+    guard self.isIdle else { return }
+    // One whose client is still taking the end of an answer is closed after that.
+    if Self.waitingBytes(channel) == 0 { self.closeNow(channel, for: nil) } else { channel.close(promise: nil) }
   }
 
   func handlerRemoved(context: ChannelHandlerContext) { self.end(context) }
@@ -89,6 +94,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
         return self.refuse(context, isOpen: false)
       }
       self.order.requestBegan()
+      self.isToldIdle = false
       self.member?.becameBusy()
       self.owesContinue = head.headerFields[.expect]?.lowercased() == "100-continue"
     case .body(let bytes):
@@ -101,7 +107,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       self.bodyLeft = nil
       self.requestTimer?.cancel()
       self.requestTimer = nil
-      if self.isIdle { self.member?.becameIdle() }
+      if self.isIdle { self.tellIfIdle(Self.waitingBytes(context.channel)) }
     }
     context.fireChannelRead(data)
   }
@@ -140,7 +146,6 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       self.isHeadAlone = false
       context.write(data, promise: promise)
       if let refusal = self.order.responseEnded() { self.end(context, refusal) }
-      if self.isIdle { self.member?.becameIdle() }
       if self.owesContinue { self.haveBodySent(context) }
     }
   }
@@ -157,7 +162,16 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     guard !self.isHeadAlone else { return }
     context.flush()
     // Of what is short it is seen now and then only: nearly all of it is with the system already.
-    if self.unread.unsettled > HTTPMemory.few || self.unread.held > 0 { self.settle(context) }
+    if self.unread.unsettled > HTTPMemory.few || self.unread.held > 0 { return self.settle(context) }
+    self.tellIfIdle(self.unread.unsettled)
+  }
+
+  /// Tells the port that the connection waits for a request, once its client has taken all but a little of the answers:
+  /// one that is still reading does not give way to others.
+  func tellIfIdle(_ waiting: Int) {
+    guard waiting <= HTTPMemory.few, self.isIdle, !self.isToldIdle else { return }
+    self.isToldIdle = true
+    self.member?.becameIdle()
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {

@@ -23,12 +23,12 @@ final class HTTPVersionHandler: ChannelDuplexHandler {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    guard case .head(var head) = self.unwrapInboundIn(data),
-      (head.version.major, head.version.minor) < (1, 1) || !head.isKeepAlive
-    else { return context.fireChannelRead(data) }
-    self.keepsOld = head.isKeepAlive
+    guard case .head(var head) = self.unwrapInboundIn(data) else { return context.fireChannelRead(data) }
+    let isOld = (head.version.major, head.version.minor) < (1, 1)
+    self.keepsOld = isOld && head.isKeepAlive
+    guard isOld || !head.isKeepAlive else { return context.fireChannelRead(data) }
     // Such a client knows nothing of what comes before an answer.
-    head.headers.remove(name: "expect")
+    if isOld { head.headers.remove(name: "expect") }
     if !head.isKeepAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
     context.fireChannelRead(self.wrapInboundOut(.head(head)))
   }

@@ -37,11 +37,18 @@ extension MidServer {
     let forms = try settings.make(environment: environment, remembering: &wanted)
     let gate = OpaqueGate(
       OpaqueAgreement(
-        remembered: remembered, wanted: wanted, currentSlot: settings.currentSlot ?? 0, store: self.store.location))
+        remembered: remembered, wanted: wanted, currentSlot: settings.currentSlot ?? 0, store: self.storeLocation))
     let keeper = OpaqueKeeper(
       gate: gate, store: store, path: path, interval: self.configuration.segment.tagRefresh,
       storeReady: { try await supervisor.waitUntilReady() }, logger: self.logger)
     return (forms.guarded(by: gate), keeper)
+  }
+}
+
+extension MidServer {
+  /// Where the store is, whatever folder this was started in.
+  fileprivate var storeLocation: String {
+    self.store.kind == "sqlite" ? URL(filePath: self.store.location).standardizedFileURL.path : self.store.location
   }
 }
 

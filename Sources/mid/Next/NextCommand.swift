@@ -202,16 +202,21 @@ struct NextCommand: AsyncParsableCommand {
   }
 
   /// Asks for all ids in pieces of `size`, or of fewer where the server says that these are too many: it has used up nothing
-  /// then.
+  /// then. What it does not give one of either is wrong otherwise.
   private func inPieces(of size: Int, _ ask: (Int) async throws -> Void) async throws {
-    var (left, size) = (self.count ?? 1, size)
+    var (left, size, isSure) = (self.count ?? 1, size, false)
     while left > 0 {
       let piece = min(left, size)
       do {
         try await ask(piece)
         left -= piece
+        isSure = true
       } catch let status as RPCStatus where status.code == .invalidArgument && piece > 1 {
         size = piece / 2
+        guard !isSure else { continue }
+        try await ask(1)
+        left -= 1
+        isSure = true
       }
     }
   }

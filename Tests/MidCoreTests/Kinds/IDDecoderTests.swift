@@ -153,6 +153,11 @@ struct IDDecoderTests {
     #expect(ulid.readings.first?.kind == .ulid)
     #expect(ulid.readings.first?.time?.description == "2016-07-30T23:54:10.259Z")
     #expect(ulid.ambiguity == nil)
+    // Of version 9, which no UUID has, and of a variant that none of the RFC has.
+    for text in ["0156347b7a009593a5e67d86f4e82a94", "0156347b7a004593c5e67d86f4e82a94"] {
+      #expect(try self.decode(text).readings.map(\.kind) == [.ulid, .uuid])
+    }
+    #expect(try self.decode("0156347b7a004593a5e67d86f4e82a94").readings.map(\.kind) == [.uuid, .ulid])
     let object = try self.decode("507f191e810c19729de860ea")
     let reading = try #require(object.readings.first)
     #expect(reading.kind == .objectid)
