@@ -100,10 +100,10 @@ struct IDFormatReadingTests {
       ("919108f7-52d1-4320-9bac-f847db4148a8", ["uuid"], false),
       ("919108f752d143209bacf847db4148a8", ["uuid"], false),
       ("4HJ44FEMPH8CG9QB7R8ZDM2J58", ["ulid", "uuid"], true),
-      // A ULID that has no version of a UUID, and one that has the variant only.
+      // A ULID that has no variant of a UUID, and one that has the variant and no version.
       ("01ARZ3NDEKTSV4RRFFQ69G5FAV", ["ulid"], false),
       ("01563e3ab5d3d6764c61efb99302bd5b", ["ulid", "uuid"], true),
-      ("01563e3ab5d3d676ac61efb99302bd5b", ["uuid", "ulid"], true),
+      ("01563e3ab5d3d676ac61efb99302bd5b", ["ulid", "uuid"], true),
       ("02ukohbn3kw46609nd56rlkd7", ["ulid"], false),
       ("02WP8qFtGJTkHk10j5u4aZ", ["ulid"], false), ("01ARZ3NDEKTSV4RRFFQ69G5FAV$", ["ulid"], false),
       ("1777027686520646174104517696511196507", ["ulid"], false),
