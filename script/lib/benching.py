@@ -79,13 +79,15 @@ class Server:
                 cwd=folder,
             )
 
-    def wait(self, seconds=20):
+    def wait(self, seconds=20, also=()):
+        """Until it listens, on the ports of `also` too."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 break
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                for port in (self.port, *also):
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return self
             except OSError:
                 time.sleep(0.02)
@@ -145,7 +147,7 @@ def start_mid(arguments, folder, **settings):
         folder=folder,
     )
     server.metrics, server.http = metrics, http
-    return server.wait()
+    return server.wait(also=(metrics, http))
 
 
 def set_step(arguments, folder, step):
