@@ -75,8 +75,9 @@ extension ConnectionStateMachine {
   }
 
   /// Ends calls that stand still: requests that do not come whole, and responses that the peer does not take, for longer
-  /// than `age` nanoseconds; calls that wait for room where nothing has moved for a third of that and none is kept, since a caller that reads
-  /// one call after the other may leave those unread that stand before the one it reads; and calls of many messages whose caller's deadline has passed between two of them.
+  /// than `age` nanoseconds; calls that wait for room where nothing has moved for a third of that and room is kept for
+  /// nobody, since a caller that reads one call after the other may leave those unread that stand before the one it reads;
+  /// and calls of many messages whose caller's deadline has passed between two of them.
   mutating func endStuck<Dispatcher: CallDispatcher>(
     olderThan age: UInt64, dispatcher: inout Dispatcher, output: inout ByteBuffer
   ) {

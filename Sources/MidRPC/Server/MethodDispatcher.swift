@@ -12,8 +12,7 @@ struct MethodDispatcher: CallDispatcher {
     let start = handler.burstStart
     let call = RPCCall(
       deadline: deadline == .max ? nil : .uptimeNanoseconds(deadline), room: room,
-      eventLoop: handler.eventLoop, route: route, stream: stream, started: start,
-      connection: handler)
+      eventLoop: handler.eventLoop, route: route, stream: stream, started: start, connection: handler)
     switch handler.methods[route].handler(call, message, &output) {
     case .reply:
       if handler.burstMethod != route {

@@ -208,7 +208,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
   /// Tells the common account what this connection holds, and ends it where that is too much.
   private func account(_ context: ChannelHandlerContext) {
     // What the socket does not take counts as well. Below NIO's watermark, 64 KiB, it is only looked at now and then.
-    let unsent = Self.unsentBytes(context.channel)
+    let unsent = context.channel.unsentBytes
     let held = self.machine.memory + unsent
     let isAllowed = self.memory.move(from: self.heldMemory, to: held)
     self.heldMemory = held
@@ -219,14 +219,6 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
       ConnectionFault(.enhanceYourCalm, "the server's memory for half-sent requests and unread answers is used up"),
       dispatcher: &dispatcher, output: &self.output)
     self.flush(context)
-  }
-
-  private static func unsentBytes(_ channel: any Channel) -> Int {
-    do {
-      return try channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
-    } catch {
-      return 0  // The channel is closed: it holds nothing.
-    }
   }
 
   /// Closes the connection so that the peer still reads what was sent last: our side first, the rest a moment later.
@@ -345,7 +337,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
         dispatcher: &dispatcher, output: &self.output)
       return self.flush(context)
     }
-    if Self.unsentBytes(context.channel) > 0 || self.heldMemory != self.machine.memory { self.account(context) }
+    if context.channel.unsentBytes > 0 || self.heldMemory != self.machine.memory { self.account(context) }
     if self.machine.hasCallsUnderWay {
       var dispatcher = MethodDispatcher(handler: self)
       self.machine.endStuck(olderThan: stuck, dispatcher: &dispatcher, output: &self.output)
@@ -356,7 +348,7 @@ final class RPCConnectionHandler: ChannelDuplexHandler {
 
   /// Ends a connection whose last answers nobody takes.
   private func checkLeaving(_ context: ChannelHandlerContext, _ now: NIODeadline) {
-    let unsent = Self.unsentBytes(context.channel)
+    let unsent = context.channel.unsentBytes
     if unsent != self.leavingBytes { self.leavingSince = now }
     self.leavingBytes = unsent
     if unsent > 0, now - self.leavingSince >= self.timeouts.stuck {

@@ -1,3 +1,4 @@
+import MidRPC
 import NIOCore
 
 #if canImport(Glibc)
@@ -47,7 +48,7 @@ extension HTTPConnectionLimits {
   func settle(_ context: ChannelHandlerContext) {
     guard !self.unread.isGone else { return }
     let channel = context.channel
-    let waiting = Self.waitingBytes(channel)
+    let waiting = channel.unsentBytes
     self.unread.unsettled = 0
     if waiting == 0 {
       self.unread.watch = nil
@@ -87,7 +88,7 @@ extension HTTPConnectionLimits {
   /// Looks now and then whether the client takes enough, and ends a connection whose client does not.
   private func look(_ context: ChannelHandlerContext) {
     let channel = context.channel
-    let unread = Self.waitingBytes(channel) + Self.untakenBytes(channel)
+    let unread = channel.unsentBytes + Self.untakenBytes(channel)
     switch self.unread.watch?.look(unread: unread, at: context.eventLoop.now) ?? .good {
     case .good: self.settle(context)
     case .slow: self.closeNow(channel, for: .slow)
@@ -98,7 +99,7 @@ extension HTTPConnectionLimits {
   /// What the client has taken until now counts for it, before more is written.
   func lookBeforeWriting(_ context: ChannelHandlerContext) {
     guard self.unread.watch != nil else { return }
-    let unread = Self.waitingBytes(context.channel) + Self.untakenBytes(context.channel)
+    let unread = context.channel.unsentBytes + Self.untakenBytes(context.channel)
     _ = self.unread.watch?.look(unread: unread, at: context.eventLoop.now)
   }
 
@@ -111,7 +112,7 @@ extension HTTPConnectionLimits {
   /// Whether the connection, which the server is done with, is closed later: an answer that its client is still taking would
   /// be lost otherwise. No other request is taken from then on.
   func waitsToClose(_ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) -> Bool {
-    guard !self.unread.isClosing, Self.waitingBytes(context.channel) > 0 else { return false }
+    guard !self.unread.isClosing, context.channel.unsentBytes > 0 else { return false }
     self.isBroken = true
     self.unread.closesAfter = true
     self.settle(context)
@@ -127,15 +128,6 @@ extension HTTPConnectionLimits {
     self.unread.timer = nil
     if self.unread.held > 0 { self.memory?.hold(0, by: ObjectIdentifier(context.channel)) {} }
     self.unread.held = 0
-  }
-
-  /// How many bytes of answers the system has not taken.
-  static func waitingBytes(_ channel: any Channel) -> Int {
-    do {
-      return try channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
-    } catch {
-      return 0  // The channel is closed: it holds nothing.
-    }
   }
 
   /// How many bytes the system has taken, and the client's not yet.

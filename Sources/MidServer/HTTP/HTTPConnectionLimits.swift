@@ -1,5 +1,6 @@
 import HTTPTypes
 import HummingbirdCore
+import MidRPC
 import NIOCore
 import NIOHTTPTypes
 
@@ -75,7 +76,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     self.isToldIdle = false
     guard self.isIdle else { return }
     // One whose client is still taking the end of an answer is closed after that.
-    if Self.waitingBytes(channel) == 0 { self.closeNow(channel, for: nil) } else { channel.close(promise: nil) }
+    if channel.unsentBytes == 0 { self.closeNow(channel, for: nil) } else { channel.close(promise: nil) }
   }
 
   func handlerRemoved(context: ChannelHandlerContext) { self.end(context) }
@@ -107,7 +108,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
       self.bodyLeft = nil
       self.requestTimer?.cancel()
       self.requestTimer = nil
-      if self.isIdle { self.tellIfIdle(Self.waitingBytes(context.channel)) }
+      if self.isIdle { self.tellIfIdle(context.channel.unsentBytes) }
     }
     context.fireChannelRead(data)
   }
