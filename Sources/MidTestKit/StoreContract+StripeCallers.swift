@@ -34,7 +34,7 @@ extension StoreContract {
         for caller: Int64 in 0..<4 {
           group.addTask {
             var highest: Int64 = 0
-            for _ in 0..<20_000 {
+            for _ in 0..<200_000 {
               do throws(IDError) {
                 let range = try await stores[Int(caller) % 2].allocate(1 + caller, for: tag)
                 // Some of it goes back, which must not lower a row that is closed by then.

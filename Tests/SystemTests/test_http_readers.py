@@ -155,8 +155,13 @@ def test_an_answer_that_is_being_read_when_the_server_stops_comes_whole(mid):
 
 def test_idle_readers_of_long_answers_cost_a_bounded_memory_and_nobody_else(mid, scale):
     count, limit = scale(300, 900), 32 * MIB
-    server = mid(settings={"MID_HTTP_MAX_MEMORY_BYTES": str(limit), "MID_HTTP_REQUEST_TIMEOUT": "5m"}).start()
-    long = "/v1/ids/segment?count=10000"
+    server = mid(
+        settings={
+            "MID_HTTP_MAX_MEMORY_BYTES": str(limit), "MID_HTTP_REQUEST_TIMEOUT": "5m", "MID_HTTP_MAX_IDS": "100000",
+        }
+    ).start()
+    # About 2 MB, which is more than what the readers below leave: the next of their answers, of 0.4 MB, had no room.
+    long = "/v1/ids/segment?count=100000"
     for _ in range(20):
         assert ask(server, long).status == 200
     before, held, clients = resident(server), [], []
@@ -166,6 +171,7 @@ def test_idle_readers_of_long_answers_cost_a_bounded_memory_and_nobody_else(mid,
             clients[-1].sendall(LONG * 2)
             held.append(server.metric("mid_http_held_bytes"))
         during = resident(server)
+        wait_until(lambda: server.metric("mid_http_held_bytes") > limit - 1.5 * MIB, 10, "the readers leave no room")
         time.sleep(1.1)
         # Others have long answers all the same, one after the other, while these sit there.
         statuses = []
