@@ -69,11 +69,22 @@ final class HTTPMemory: Sendable {
       return (verdict.isGranted, verdict.givingWay.compactMap { state.closers[$0] })
     }
     for close in closers { close() }
-    guard isGranted else {
-      throw IDError(
-        .overloaded, "the server's memory for answers that are not read yet is used up; calls for fewer ids go on")
-    }
+    guard isGranted else { throw Self.usedUp }
     return Reservation(bytes, for: connection, in: self)
+  }
+
+  /// Says whether there would be room for an answer of up to so many bytes, for a call that has to wait for what it answers
+  /// with: room is reserved once that is there. Calls that wait, maybe for a store that is away, take none from others.
+  ///
+  /// - Throws: As ``reserve(_:for:)``; nobody gives way.
+  func check(_ bytes: Int, for connection: ObjectIdentifier) throws(IDError) {
+    guard bytes > Self.few else { return }
+    let now = self.now()
+    guard self.state.withLock({ $0.book.hasRoom(bytes, for: connection, at: now) }) else { throw Self.usedUp }
+  }
+
+  private static var usedUp: IDError {
+    IDError(.overloaded, "the server's memory for answers that are not read yet is used up; calls for fewer ids go on")
   }
 
   /// A connection holds so many bytes from now on.

@@ -40,16 +40,17 @@ struct HTTPMemoryBook: Sendable {
   /// - Parameter limit: The bytes that all connections may hold together.
   init(limit: Int) { self.limit = limit }
 
+  /// Whether ``reserve(_:for:at:)`` would grant so many bytes now. Nobody gives way for the question.
+  func hasRoom(_ bytes: Int, for id: ObjectIdentifier, at now: NIODeadline) -> Bool {
+    self.chosen(for: id, toFree: min(bytes, self.limit), at: now).isGranted
+  }
+
   /// Reserves room for an answer, if there is any. One that is longer than the limit has room where nothing else is held.
   mutating func reserve(_ bytes: Int, for id: ObjectIdentifier, at now: NIODeadline) -> Verdict {
-    let needed = min(bytes, self.limit)
-    let givingWay = self.makeRoom(needed, at: now)
-    // Who gives way gets nothing more.
-    guard let givingWay, !givingWay.contains(id), self.holdings[id]?.isLeaving != true else {
-      return Verdict(isGranted: false, givingWay: givingWay ?? [])
-    }
-    self.change(id, at: now) { $0.reserved += bytes }
-    return Verdict(isGranted: true, givingWay: givingWay)
+    let verdict = self.chosen(for: id, toFree: min(bytes, self.limit), at: now)
+    self.name(verdict.givingWay, at: now)
+    if verdict.isGranted { self.change(id, at: now) { $0.reserved += bytes } }
+    return verdict
   }
 
   /// A reservation has another size from now on; 0 gives it back.
@@ -70,7 +71,9 @@ struct HTTPMemoryBook: Sendable {
       holding.held = bytes
     }
     guard bytes > before, self.total - self.leaving > self.limit else { return [] }
-    return self.makeRoom(0, at: now) ?? []
+    let named = self.givingWay(toFree: 0, at: now) ?? []
+    self.name(named, at: now)
+    return named
   }
 
   private mutating func change(_ id: ObjectIdentifier, at now: NIODeadline, _ body: (inout Holding) -> Void) {
@@ -84,8 +87,20 @@ struct HTTPMemoryBook: Sendable {
     self.holdings[id] = holding.total > 0 ? holding : nil
   }
 
-  /// Names connections to give way until `bytes` more have room; nil, and names none, where that can't be had.
-  private mutating func makeRoom(_ bytes: Int, at now: NIODeadline) -> [ObjectIdentifier]? {
+  /// What becomes of a reservation, before anything is changed for it.
+  private func chosen(for id: ObjectIdentifier, toFree bytes: Int, at now: NIODeadline) -> Verdict {
+    guard let givingWay = self.givingWay(toFree: bytes, at: now) else { return Verdict(isGranted: false) }
+    // Who gives way gets nothing more.
+    let isGranted = !givingWay.contains(id) && self.holdings[id]?.isLeaving != true
+    return Verdict(isGranted: isGranted, givingWay: givingWay)
+  }
+
+  private mutating func name(_ connections: [ObjectIdentifier], at now: NIODeadline) {
+    for id in connections { self.change(id, at: now) { $0.isLeaving = true } }
+  }
+
+  /// Which connections have to give way for `bytes` more to have room; nil where that can't be had.
+  private func givingWay(toFree bytes: Int, at now: NIODeadline) -> [ObjectIdentifier]? {
     var missing = self.total - self.leaving + bytes - self.limit
     guard missing > 0 else { return [] }
     let candidates = self.holdings.filter { _, holding in
@@ -97,8 +112,6 @@ struct HTTPMemoryBook: Sendable {
       named.append(id)
       missing -= holding.total
     }
-    guard missing <= 0 || bytes == 0 else { return nil }
-    for id in named { self.change(id, at: now) { $0.isLeaving = true } }
-    return named
+    return missing <= 0 || bytes == 0 ? named : nil
   }
 }

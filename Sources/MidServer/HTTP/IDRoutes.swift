@@ -17,7 +17,7 @@ struct IDRoutes: Sendable {
   let maximumList: Int
   /// The longest body, in bytes.
   let maximumBody: Int
-  /// Where room for long lists is reserved before ids are used up for them.
+  /// Where room for long lists is asked for before ids are used up for them, and reserved once these are there.
   let memory: HTTPMemory
 
   func add(to router: HTTPRouter) {
@@ -51,8 +51,8 @@ struct IDRoutes: Sendable {
     if let format = query["format"] {
       return try await self.formatted(mode, tag, query, format, for: connection)
     }
-    let room = try self.room(count * Self.numberLength, for: connection)
-    let ranges = try await self.take(mode, tag, Int64(count))
+    let (ranges, room) = try await self.take(
+      mode, tag, Int64(count), toAnswerWith: count * Self.numberLength, for: connection)
     let list = Self.head(mode, tag) + ",\"ids\":[\(Self.list(ranges, separator: ",", quote: "\""))]}"
     return .json(ByteBuffer(string: list), in: room)
   }
@@ -62,13 +62,16 @@ struct IDRoutes: Sendable {
     _ mode: RequestFields.Mode, _ tag: Tag, _ query: HTTPQuery, _ format: String, for connection: ObjectIdentifier
   ) async throws(HTTPProblem) -> Response {
     let count = try self.count(query["count"], atMost: Int(TextIDs.maximumBatch))
-    let room: HTTPMemory.Reservation?
+    var room: HTTPMemory.Reservation?
     let result: (ranges: [IDRange], texts: [String])
     do throws(IDError) {
       let format = try IDFormat(format)
       let length = try self.ids.forms.bounds(of: format, tag: tag).length + Self.signs
-      room = try self.memory.reserve(count * (Self.numberLength + length), for: connection)
-      result = try await self.ids.ids(of: mode, tag: tag, count: Int64(count), format)
+      let bytes = count * (Self.numberLength + length)
+      try self.memory.check(bytes, for: connection)
+      result = try await self.ids.ids(of: mode, tag: tag, count: Int64(count), format) { () throws(IDError) in
+        room = try self.memory.reserve(bytes, for: connection)
+      }
     } catch {
       throw HTTPProblem(error)
     }
@@ -183,8 +186,8 @@ struct IDRoutes: Sendable {
     let mode = try Self.mode(call.mode, allowed: IDMethods.modes)
     if mode == .snowflake { try Self.refuse(tag: call.tag, of: call.mode) }
     let tag = try Self.tag(call.tag)
-    let room = try self.room(self.mostRanges(mode, call.count) * Self.rangeLength, for: connection)
-    let ranges = try await self.take(mode, tag, call.count)
+    let (ranges, room) = try await self.take(
+      mode, tag, call.count, toAnswerWith: self.mostRanges(mode, call.count) * Self.rangeLength, for: connection)
     let texts = ranges.map { "{\"start\":\"\($0.start)\",\"stride\":\"\($0.stride)\",\"count\":\($0.count)}" }
     let list = Self.head(mode, tag) + ",\"count\":\(ranges.total),\"ranges\":[\(texts.joined(separator: ","))]}"
     return .json(ByteBuffer(string: list), in: room)
@@ -198,12 +201,15 @@ struct IDRoutes: Sendable {
     return Int(min(max(0, count), self.ids.limits.maximumBatch) / max(1, perTick / 2)) + 2
   }
 
-  private func room(_ bytes: Int, for connection: ObjectIdentifier) throws(HTTPProblem) -> HTTPMemory.Reservation? {
-    do throws(IDError) { return try self.memory.reserve(bytes, for: connection) } catch { throw HTTPProblem(error) }
-  }
-
-  private func take(_ mode: RequestFields.Mode, _ tag: Tag, _ count: Int64) async throws(HTTPProblem) -> [IDRange] {
-    do throws(IDError) { return try await self.ids.ids(of: mode, tag: tag, count: count) } catch {
+  /// Ids, and room for an answer of up to so many bytes.
+  private func take(
+    _ mode: RequestFields.Mode, _ tag: Tag, _ count: Int64, toAnswerWith bytes: Int, for connection: ObjectIdentifier
+  ) async throws(HTTPProblem) -> ([IDRange], HTTPMemory.Reservation?) {
+    do throws(IDError) {
+      try self.memory.check(bytes, for: connection)
+      let ranges = try await self.ids.ids(of: mode, tag: tag, count: count)
+      return (ranges, try self.memory.reserve(bytes, for: connection))
+    } catch {
       throw HTTPProblem(error)
     }
   }

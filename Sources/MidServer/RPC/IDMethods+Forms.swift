@@ -80,13 +80,16 @@ extension IDMethods {
 
   /// Ids and the text of each, in order, waiting as ``ids(of:tag:count:deadline:)`` does.
   ///
-  /// - Throws: as that does, and as ``TagForms``; ``MidCore/IDError/Code/overloaded`` where too many calls are under way.
+  /// - Parameter reserve: Is called once the ids are there, before any text is made.
+  /// - Throws: as that does, and as ``TagForms``; ``MidCore/IDError/Code/overloaded`` where too many calls are under way; what
+  ///   `reserve` throws.
   func ids(
-    of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat
+    of mode: RequestFields.Mode, tag: Tag, count: Int64, _ format: IDFormat, reserve: () throws(IDError) -> Void
   ) async throws(IDError) -> (ranges: [IDRange], texts: [String]) {
     _ = try self.check(mode, format, tag, count: count)
     try self.lane.check(count: Int(count))
     let ranges = try await self.ids(of: mode, tag: tag, count: count, deadline: nil)
+    try reserve()
     let made = self.made(mode)
     let texts = try await self.lane.run(count: Int(count)) { () throws(IDError) in
       try self.forms.texts(of: ranges, format, tag: tag, made: made)

@@ -40,6 +40,21 @@ struct HTTPMemoryTests {
     #expect(book.total == 71)
   }
 
+  @Test func whetherThereIsRoomIsAskedWithoutACost() {
+    var book = HTTPMemoryBook(limit: 100)
+    func hasRoom(_ bytes: Int, for number: Int, at milliseconds: Int64) -> Bool {
+      book.hasRoom(bytes, for: self.id(number), at: self.at(milliseconds))
+    }
+    _ = book.hold(90, by: self.id(0), at: self.at(0))
+    #expect(hasRoom(10, for: 1, at: 999) && !hasRoom(11, for: 1, at: 999))
+    #expect(hasRoom(11, for: 1, at: 1_000) && hasRoom(500, for: 1, at: 1_000))
+    // It would have to give way for itself.
+    #expect(hasRoom(10, for: 0, at: 1_000) && !hasRoom(11, for: 0, at: 1_000))
+    // Nobody was named for these, and nothing was kept.
+    #expect(book.total == 90 && self.reserve(&book, 100, for: 1, at: 1_000) == (true, [0]))
+    #expect(!hasRoom(1, for: 0, at: 1_000), "who gives way gets nothing more")
+  }
+
   @Test func anAnswerLongerThanTheLimitIsMadeAlone() {
     var book = HTTPMemoryBook(limit: 100)
     #expect(self.reserve(&book, 500, for: 0, at: 0) == (true, []))

@@ -1,6 +1,7 @@
 import Hummingbird
 import MidCore
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import MidServer
@@ -46,6 +47,35 @@ struct HTTPRoomTests {
     let again = try await door.ask(path)
     #expect(again.status == 200 && again.text.utf8.count > 6_000)
     #expect(self.memory.total == 0)
+  }
+
+  @Test(arguments: Self.long.filter { $0.contains("segment") || $0.contains("tinyid") })
+  func whoWaitsForIdsTakesNoRoomFromOthers(_ path: String) async throws {
+    let door = try self.door()
+    door.server.loads.withLock { $0 = .held }
+    // Their answers together are longer than the limit.
+    let calls = 60
+    try await withThrowingTaskGroup(of: Response.self) { group in
+      for _ in 0..<calls {
+        group.addTask { try await door.respond(path, method: .get, body: "", headers: [:]) }
+      }
+      let generator = try #require(door.server.directory.defaultGenerator)
+      while generator.snapshot.waiters < calls, self.memory.total == 0 { await Task.yield() }
+      #expect(self.memory.total == 0)
+      #expect(try await door.ask("/v1/ids/snowflake?count=2000").status == 200)
+      // They come all at once. Who has no room then says so, as the ids are gone; nobody reads the other answers.
+      generator.loaded(IDRange(start: 1_000_000_000, count: Int64(calls) * 2000 + 1))
+      var answers: [Response] = []
+      for try await answer in group {
+        answers.append(answer)
+        #expect(self.memory.total <= 1 << 20)
+      }
+      let long = answers.filter { ($0.body.contentLength ?? 0) > HTTPMemory.few }
+      #expect(long.count > 5 && long.count < calls && long.allSatisfy { $0.status == .ok })
+      #expect(self.memory.total == long.reduce(0) { $0 + ($1.body.contentLength ?? 0) })
+    }
+    #expect(self.memory.total == 0)
+    #expect(try await door.ask(path.replacing("2000", with: "1")).status == 200)
   }
 
   @Test(arguments: Self.long) func anAnswerIsCountedByItsSizeUntilNobodyHasIt(_ path: String) async throws {
