@@ -181,12 +181,33 @@ def test_a_client_that_waits_for_a_word_before_its_body_has_it(mid):
         assert ended and answer.startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_request_of_http_1_1_names_one_host(mid):
+    server = mid().start()
+    good = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    for hosts in (b"", b"Host: a\r\nhost: a\r\n", b"Host: a b\r\n", b"Host: a/b\r\n", b"Host: a\x80\r\n"):
+        with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+            # What came before is answered, what comes behind is not.
+            client.sendall(good + b"GET /healthz HTTP/1.1\r\n" + hosts + b"\r\n" + good)
+            answer, ended = said(client)
+            assert ended and answer.count(b"HTTP/1.1 ") == 2, (hosts, answer)
+            assert answer.startswith(b"HTTP/1.1 200 ") and b"HTTP/1.1 400 " in answer, (hosts, answer)
+            assert answer.endswith(b'"a request has one Host header, with a host and maybe a port"}'), (hosts, answer)
+    for hosts in (b"host: x", b"HOST: [::1]:8080", b"Host:", b"Host: a_b.example:80"):
+        with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\n" + hosts + b"\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 "), hosts
+
+
 def test_clients_of_http_1_0_are_answered_in_their_way(mid):
     server = mid().start()
     with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
         client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\n\r\n")
         answer, ended = said(client)
         assert ended and answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.count(b"HTTP/1.1") == 1
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n")
+        answer, ended = said(client)
+        assert ended and answer.startswith(b"HTTP/1.1 400 ")
     with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
         for _ in range(2):
             client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")

@@ -39,6 +39,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   var isBroken = false
   /// Whether the refusal was written: nothing else is written after it.
   private var isRefused = false
+  /// Why the request being read was refused.
+  private var problem: HTTPProblem?
   private(set) var order = HTTPAnswerOrder()
   /// Whether the client of the request being read waits for a word before it sends the body.
   private var owesContinue = false
@@ -91,8 +93,12 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     switch self.unwrapInboundIn(data) {
     case .head(let head):
       self.bodyLeft = self.bounds.maximumBody
+      guard head.authority != nil else {
+        let problem = HTTPProblem.badRequest("a request has one Host header, with a host and maybe a port")
+        return self.refuse(context, problem, isOpen: false)
+      }
       if let length = head.headerFields[.contentLength], Int(length) ?? .max > self.bounds.maximumBody {
-        return self.refuse(context, isOpen: false)
+        return self.refuse(context, .tooLarge(self.bounds.maximumBody), isOpen: false)
       }
       self.order.requestBegan()
       self.isToldIdle = false
@@ -101,7 +107,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     case .body(let bytes):
       self.owesContinue = false
       let left = (self.bodyLeft ?? 0) - bytes.readableBytes
-      guard left >= 0 else { return self.refuse(context, isOpen: true) }
+      guard left >= 0 else { return self.refuse(context, .tooLarge(self.bounds.maximumBody), isOpen: true) }
       self.bodyLeft = left
     case .end:
       self.owesContinue = false
@@ -196,9 +202,10 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     context.fireUserInboundEventTriggered(event)
   }
 
-  /// Reads nothing more, answers 413 once the requests before have their answers, and ends the connection.
-  private func refuse(_ context: ChannelHandlerContext, isOpen: Bool) {
+  /// Reads nothing more, answers what is wrong once the requests before have their answers, and ends the connection.
+  private func refuse(_ context: ChannelHandlerContext, _ problem: HTTPProblem, isOpen: Bool) {
     self.isBroken = true
+    self.problem = problem
     self.bodyLeft = nil
     self.requestTimer?.cancel()
     self.requestTimer = nil
@@ -218,7 +225,7 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   }
 
   private func answer(_ context: ChannelHandlerContext) {
-    let problem = HTTPProblem.tooLarge(self.bounds.maximumBody)
+    guard let problem = self.problem else { return }
     var head = problem.response.head
     head.headerFields[.connection] = "close"
     context.write(self.wrapOutboundOut(.head(head)), promise: nil)

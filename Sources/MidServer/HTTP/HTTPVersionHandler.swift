@@ -1,9 +1,12 @@
 import NIOCore
 import NIOHTTP1
 
-/// Which requests leave the connection open, by their version. The server behind it knows no versions, and closes where a
-/// request says `close`: so those of HTTP/1.0 that do not ask to be kept are made to say it, and those that do are told that
-/// they are. Source: RFC 9112, section 9.3.
+/// What depends on a request's version, of which the server behind it knows nothing.
+///
+/// - Which requests leave the connection open. The server closes where a request says `close`: so those of HTTP/1.0 that do
+///   not ask to be kept are made to say it, and those that do are told that they are. Source: RFC 9112, section 9.3.
+/// - Which requests need a Host. Those that may be without one, of HTTP/1.0, go on with an empty one; those that have none, more
+///   than one, or none that may be one, go on without, which ``HTTPConnectionLimits`` refuses. Source: RFC 9112, section 3.2.
 ///
 /// It lies behind NIO's codec. Clients that are still of that version: ApacheBench, and proxies by default.
 final class HTTPVersionHandler: ChannelDuplexHandler {
@@ -26,11 +29,36 @@ final class HTTPVersionHandler: ChannelDuplexHandler {
     guard case .head(var head) = self.unwrapInboundIn(data) else { return context.fireChannelRead(data) }
     let isOld = (head.version.major, head.version.minor) < (1, 1)
     self.keepsOld = isOld && head.isKeepAlive
-    guard isOld || !head.isKeepAlive else { return context.fireChannelRead(data) }
+    let hasHost = Self.hasHost(head.headers, isOld: isOld)
+    guard isOld || !head.isKeepAlive || !hasHost else { return context.fireChannelRead(data) }
+    if !hasHost {
+      head.headers.remove(name: "host")
+    } else if isOld, !head.headers.contains(name: "host") {
+      head.headers.add(name: "host", value: "")
+    }
     // Such a client knows nothing of what comes before an answer.
     if isOld { head.headers.remove(name: "expect") }
     if !head.isKeepAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
     context.fireChannelRead(self.wrapInboundOut(.head(head)))
+  }
+
+  private static func hasHost(_ headers: HTTPHeaders, isOld: Bool) -> Bool {
+    var count = 0
+    for (name, value) in headers where name.utf8.count == 4 && name.lowercased() == "host" {
+      count += 1
+      guard value.utf8.allSatisfy(self.mayBeInHost) else { return false }
+    }
+    return count == 1 || (isOld && count == 0)
+  }
+
+  /// Whether a byte may be part of a host and a port. Source: RFC 3986, section 3.2.2.
+  private static func mayBeInHost(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: ":"):
+      true
+    default: "-._~!$&'()*+,;=%[]".utf8.contains(byte)
+    }
   }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {

@@ -58,6 +58,16 @@ struct HTTPConnectionLimitsTests {
     #expect(!channel.isActive)
   }
 
+  @Test func aRequestWithoutAHostIsNotRead() throws {
+    let channel = try self.channel()
+    try channel.writeInbound(
+      HTTPRequestPart.head(HTTPRequest(method: .get, scheme: "http", authority: nil, path: "/")))
+    #expect(try self.refusal(channel) == 400)
+    #expect(try channel.readInbound(as: HTTPRequestPart.self) == nil)
+    channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+    #expect(!channel.isActive)
+  }
+
   @Test func aBodyThatGrowsTooLongIsRefusedWhereItDoes() throws {
     let channel = try self.channel()
     try channel.writeInbound(self.head())
