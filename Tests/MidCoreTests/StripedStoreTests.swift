@@ -93,7 +93,7 @@ struct StripedDatabases {
     #expect(unknown?.code == .unknownTag)
   }
 
-  @Test(.timeLimit(.minutes(1))) func `one that hangs costs the patience once, and its late ids go back`() async throws
+  @Test(.timeLimit(.minutes(10))) func `one that hangs costs the patience once, and its late ids go back`() async throws
   {
     let two = try StripedDatabases(2, patience: .milliseconds(20))
     let store = try await two.striped()
@@ -207,7 +207,7 @@ struct StripedDatabases {
     #expect(try await second.allocate(1, for: two.orders).start == 103)
   }
 
-  @Test(.timeLimit(.minutes(1))) func `a load that comes while a mark goes down is what is kept`() async throws {
+  @Test(.timeLimit(.minutes(10))) func `a load that comes while a mark goes down is what is kept`() async throws {
     let two = try StripedDatabases(2)
     let kept = Mutex<[Int64]>([])
     let (slow, go) = AsyncStream<Void>.makeStream()

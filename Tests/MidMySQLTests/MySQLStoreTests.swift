@@ -311,7 +311,7 @@ extension MySQLServerTests {
       try await database.drop()
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(10)))
     func `rows that others hold locked, as many as there are connections, keep no other row waiting`() async throws {
       let database = try await TestDatabase()
       var configuration = database.configuration

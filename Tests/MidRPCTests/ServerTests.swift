@@ -71,17 +71,8 @@ final class Collector: ChannelInboundHandler, Sendable {
 struct ServerTests {
   private static let group = MultiThreadedEventLoopGroup.singleton
 
-  /// For tests that are about no time: a test's task may have to wait for its turn longer than a client may for its first
-  /// request.
-  private static var patient: RPCTimeouts {
-    var timeouts = RPCTimeouts()
-    timeouts.firstRequest = .minutes(5)
-    timeouts.stuck = .minutes(5)
-    return timeouts
-  }
-
   private func withServer(
-    _ methods: [RPCMethod], maxConnections: Int = 100, timeouts: RPCTimeouts = patient,
+    _ methods: [RPCMethod], maxConnections: Int = 100, timeouts: RPCTimeouts = .patient,
     _ body: (RPCServer, SocketAddress, RecordingObserver) async throws -> Void
   ) async throws {
     let observer = RecordingObserver()
@@ -292,7 +283,7 @@ struct ServerTests {
       replies.withLock { $0.append(reply) }
       return .later
     }
-    let server = RPCServer(methods: [later], group: Self.group)
+    let server = RPCServer(methods: [later], group: Self.group, timeouts: .patient)
     let address = try await server.start(host: "127.0.0.1", port: 0)
     let (channel, collector) = try await self.connect(address)
     var peer = Peer()
@@ -301,7 +292,7 @@ struct ServerTests {
       ByteBuffer(bytes: bytes + peer.call(1, fields: Peer.head(path: "/test.Echo/Other")))
     ).get()
     _ = await collector.wait { Self.count(FrameType.settings, in: $0) == 2 }
-    async let stopped: Void = server.stop(grace: .seconds(30))
+    async let stopped: Void = server.stop(grace: .minutes(5))
     _ = await collector.wait { Self.count(FrameType.goAway, in: $0) == 1 }
     for reply in replies.withLock({ $0 }) { reply.succeed([7]) }
     let received = await collector.wait { $0.isClosed }

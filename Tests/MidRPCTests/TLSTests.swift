@@ -75,17 +75,8 @@ struct TLSTests {
     return settings
   }
 
-  /// For tests that are about no time: a test's task may have to wait for its turn longer than a client may for its first
-  /// request.
-  private static var patient: RPCTimeouts {
-    var timeouts = RPCTimeouts()
-    timeouts.firstRequest = .minutes(5)
-    timeouts.stuck = .minutes(5)
-    return timeouts
-  }
-
   private func withServer(
-    _ tls: RPCTLS, timeouts: RPCTimeouts = patient,
+    _ tls: RPCTLS, timeouts: RPCTimeouts = .patient,
     _ body: (RPCServer, SocketAddress, HandshakeObserver, RPCTLSContext) async throws -> Void
   ) async throws {
     let observer = HandshakeObserver()
@@ -395,7 +386,7 @@ struct TLSTests {
   @Test func `handshakes under way are bounded, and one that ends makes room`() async throws {
     let observer = HandshakeObserver()
     let server = RPCServer(
-      methods: [Self.echo], group: Self.group, maxHandshakes: 2, timeouts: Self.patient, observer: observer)
+      methods: [Self.echo], group: Self.group, maxHandshakes: 2, timeouts: .patient, observer: observer)
     let address = try await server.start(host: "127.0.0.1", port: 0, tls: try RPCTLSContext(self.settings()))
     var silent: [any Channel] = []
     for count in 1...2 {
@@ -422,7 +413,7 @@ struct TLSTests {
 
   @Test func `a stop ends handshakes at once`() async throws {
     let observer = HandshakeObserver()
-    let server = RPCServer(methods: [Self.echo], group: Self.group, observer: observer)
+    let server = RPCServer(methods: [Self.echo], group: Self.group, timeouts: .patient, observer: observer)
     let address = try await server.start(host: "127.0.0.1", port: 0, tls: try RPCTLSContext(self.settings()))
     let client = try await self.connect(address)
     let silent = try await ClientBootstrap(group: Self.group).connect(to: address).get()

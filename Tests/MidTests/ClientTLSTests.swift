@@ -33,10 +33,14 @@ struct ClientTLSTests {
       settings.clientCAFile = self.files.certificate("ca")
       context = try RPCTLSContext(settings)
     }
-    let server = RPCServer(methods: [Self.method], group: .singletonMultiThreadedEventLoopGroup)
+    // A test's task may have to wait for its turn longer than a client may for its first request.
+    var timeouts = RPCTimeouts()
+    timeouts.firstRequest = .minutes(5)
+    let server = RPCServer(
+      methods: [Self.method], group: .singletonMultiThreadedEventLoopGroup, timeouts: timeouts)
     let address = try await server.start(host: "127.0.0.1", port: 0, tls: context)
     let command = try NextCommand.parse(
-      ["--server", "\(host):\(address.port ?? 0)", "--tag", "a", "--timeout", "20"] + arguments)
+      ["--server", "\(host):\(address.port ?? 0)", "--tag", "a", "--timeout", "300"] + arguments)
     let (text, error) = try await captured { try await command.run(into: &$0) }
     await server.stop(grace: .seconds(5))
     if let error {

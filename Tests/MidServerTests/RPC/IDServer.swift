@@ -133,9 +133,13 @@ final class IDServer: Sendable {
       meter: server.metrics)
     var limits = RPCLimits()
     limits.minPingInterval = .zero  // The client asks by PING whether what it sent has come.
+    // A test's task may have to wait for its turn longer than a client may for its first request.
+    var timeouts = RPCTimeouts()
+    timeouts.firstRequest = .minutes(5)
+    timeouts.keepalive = nil
     let rpc = RPCServer(
       methods: methods.all + [server.health.check] + ReflectionMethods(paths: Self.paths).all,
-      group: MultiThreadedEventLoopGroup.singleton, limits: limits, observer: server.metrics)
+      group: MultiThreadedEventLoopGroup.singleton, limits: limits, timeouts: timeouts, observer: server.metrics)
     let address = try await rpc.start(host: "127.0.0.1", port: 0)
     server.boundAddress.withLock { $0 = address }
     let client = try await WireClient.connect(to: address)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MidServer
 
-@Suite("The monitor of segments' databases", .timeLimit(.minutes(1))) struct SegmentDatabaseMonitorTests {
+@Suite("The monitor of segments' databases", .timeLimit(.minutes(10))) struct SegmentDatabaseMonitorTests {
   @Test func `one that is down is tried until it is back, one that is up is left alone`() async throws {
     let clock = ManualClock(wallMilliseconds: 1_700_000_000_000)
     let stores = (0..<2).map { _ in FaultyStore(MemoryStore(clock: clock, hasDefault: false)) }
