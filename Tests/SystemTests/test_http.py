@@ -192,10 +192,21 @@ def test_a_request_of_http_1_1_names_one_host(mid):
             assert ended and answer.count(b"HTTP/1.1 ") == 2, (hosts, answer)
             assert answer.startswith(b"HTTP/1.1 200 ") and b"HTTP/1.1 400 " in answer, (hosts, answer)
             assert answer.endswith(b'"a request has one Host header, with a host and maybe a port"}'), (hosts, answer)
-    for hosts in (b"host: x", b"HOST: [::1]:8080", b"Host:", b"Host: a_b.example:80"):
+    for hosts in (b"host: x", b"HOST: [::1]:8080", b"Host:", b"Host: a_b.example:80", b"Host: x \t", b"Host: "):
         with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\n" + hosts + b"\r\n\r\n")
             assert client.recv(1000).startswith(b"HTTP/1.1 200 "), hosts
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        # A body that comes all the same takes the answer from nobody.
+        client.sendall(b"POST /v1/ids:batch HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" + b"x" * 500)
+        answer = client.recv(1000)
+        client.sendall(b"x" * 500)
+        rest, ended = said(client)
+        assert ended and (answer + rest).startswith(b"HTTP/1.1 400 ") and (answer + rest).count(b"HTTP/1.1 ") == 1
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        client.sendall(b"HEAD /healthz HTTP/1.1\r\n\r\n")
+        answer, ended = said(client)
+        assert ended and answer.startswith(b"HTTP/1.1 400 ") and answer.endswith(b"\r\n\r\n")
 
 
 def test_clients_of_http_1_0_are_answered_in_their_way(mid):
@@ -204,6 +215,10 @@ def test_clients_of_http_1_0_are_answered_in_their_way(mid):
         client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\n\r\n")
         answer, ended = said(client)
         assert ended and answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.count(b"HTTP/1.1") == 1
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
+        client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\nHost: a\r\n\r\n")
+        answer, ended = said(client)
+        assert ended and answer.startswith(b"HTTP/1.1 200 OK\r\n")
     with socket.create_connection(("127.0.0.1", server.http_port), 10) as client:
         client.sendall(b"GET /v1/ids/snowflake HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n")
         answer, ended = said(client)

@@ -7,7 +7,8 @@ import NIOHTTPTypes
 /// What one HTTP connection may cost: a bound for a request's body, for the time that it takes to come, for how slowly its
 /// client may take answers, and for the end; and what it holds, told to the account of all connections.
 ///
-/// It lies between the codec and the server: what breaks a bound is answered or closed here, and the server is not asked.
+/// It lies between the codec and the server: what breaks a bound, or names no host, is answered or closed here, and the server
+/// is not asked.
 final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPRequestPart
   typealias InboundOut = HTTPRequestPart
@@ -41,6 +42,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   private var isRefused = false
   /// Why the request being read was refused.
   private var problem: HTTPProblem?
+  /// Whether the answer to the request being read has no content: it asks for the header alone.
+  private var asksForHead = false
   private(set) var order = HTTPAnswerOrder()
   /// Whether the client of the request being read waits for a word before it sends the body.
   private var owesContinue = false
@@ -93,6 +96,8 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
     switch self.unwrapInboundIn(data) {
     case .head(let head):
       self.bodyLeft = self.bounds.maximumBody
+      self.asksForHead = head.method == .head
+      // The version handler has seen to it that those have one that may go on.
       guard head.authority != nil else {
         let problem = HTTPProblem.badRequest("a request has one Host header, with a host and maybe a port")
         return self.refuse(context, problem, isOpen: false)
@@ -225,11 +230,11 @@ final class HTTPConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler 
   }
 
   private func answer(_ context: ChannelHandlerContext) {
-    guard let problem = self.problem else { return }
+    guard let problem = self.problem else { preconditionFailure("what is refused has a reason") }
     var head = problem.response.head
     head.headerFields[.connection] = "close"
     context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-    context.write(self.wrapOutboundOut(.body(ByteBuffer(string: problem.text))), promise: nil)
+    if !self.asksForHead { context.write(self.wrapOutboundOut(.body(ByteBuffer(string: problem.text))), promise: nil) }
     context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
   }
 

@@ -73,8 +73,22 @@ final class HTTPMemory: Sendable {
     return Reservation(bytes, for: connection, in: self)
   }
 
-  /// Says whether there would be room for an answer of up to so many bytes, for a call that has to wait for what it answers
-  /// with: room is reserved once that is there. Calls that wait, maybe for a store that is away, take none from others.
+  /// Room for an answer of up to so many bytes, once what it answers with is there.
+  ///
+  /// Whether there would be room is asked first, so that hardly any ids are used up for nothing. None is kept while `body` waits,
+  /// maybe for a store that is away: such calls would take it from all others.
+  ///
+  /// - Parameter body: Gets what the answer is made of.
+  /// - Throws: As ``reserve(_:for:)``, before or after `body`, and what that throws.
+  func reserve<Value: Sendable>(
+    _ bytes: Int, for connection: ObjectIdentifier, once body: () async throws(IDError) -> Value
+  ) async throws(IDError) -> (Value, Reservation?) {
+    try self.check(bytes, for: connection)
+    let value = try await body()
+    return (value, try self.reserve(bytes, for: connection))
+  }
+
+  /// Says whether there would be room for an answer of up to so many bytes, which is reserved later.
   ///
   /// - Throws: As ``reserve(_:for:)``; nobody gives way.
   func check(_ bytes: Int, for connection: ObjectIdentifier) throws(IDError) {

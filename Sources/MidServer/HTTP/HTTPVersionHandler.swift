@@ -1,12 +1,13 @@
 import NIOCore
 import NIOHTTP1
 
-/// What depends on a request's version, of which the server behind it knows nothing.
+/// What the codec and the server leave undone of a request's header, mostly as they know no versions.
 ///
 /// - Which requests leave the connection open. The server closes where a request says `close`: so those of HTTP/1.0 that do
 ///   not ask to be kept are made to say it, and those that do are told that they are. Source: RFC 9112, section 9.3.
-/// - Which requests need a Host. Those that may be without one, of HTTP/1.0, go on with an empty one; those that have none, more
-///   than one, or none that may be one, go on without, which ``HTTPConnectionLimits`` refuses. Source: RFC 9112, section 3.2.
+/// - Which requests have the Host that they need. Those that may be without one, of HTTP/1.0, go on with an empty one; those
+///   that have none, more than one, or one with signs that are in none, go on without, which ``HTTPConnectionLimits`` refuses.
+///   Source: RFC 9112, section 3.2.
 ///
 /// It lies behind NIO's codec. Clients that are still of that version: ApacheBench, and proxies by default.
 final class HTTPVersionHandler: ChannelDuplexHandler {
@@ -46,7 +47,10 @@ final class HTTPVersionHandler: ChannelDuplexHandler {
     var count = 0
     for (name, value) in headers where name.utf8.count == 4 && name.lowercased() == "host" {
       count += 1
-      guard value.utf8.allSatisfy(self.mayBeInHost) else { return false }
+      // The codec leaves blanks behind a value, which are no part of it. Source: RFC 9112, section 5.1.
+      var host = value.utf8[...]
+      while let last = host.last, [UInt8(ascii: " "), UInt8(ascii: "\t")].contains(last) { host.removeLast() }
+      guard host.allSatisfy(self.mayBeInHost) else { return false }
     }
     return count == 1 || (isOld && count == 0)
   }
@@ -55,9 +59,9 @@ final class HTTPVersionHandler: ChannelDuplexHandler {
   private static func mayBeInHost(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-      UInt8(ascii: "0")...UInt8(ascii: ":"):
+      UInt8(ascii: "0")...UInt8(ascii: "9"):
       true
-    default: "-._~!$&'()*+,;=%[]".utf8.contains(byte)
+    default: ":-._~!$&'()*+,;=%[]".utf8.contains(byte)
     }
   }
 

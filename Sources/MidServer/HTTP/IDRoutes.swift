@@ -17,7 +17,7 @@ struct IDRoutes: Sendable {
   let maximumList: Int
   /// The longest body, in bytes.
   let maximumBody: Int
-  /// Where room for long lists is asked for before ids are used up for them, and reserved once these are there.
+  /// Where room for long lists is reserved.
   let memory: HTTPMemory
 
   func add(to router: HTTPRouter) {
@@ -69,6 +69,7 @@ struct IDRoutes: Sendable {
       let length = try self.ids.forms.bounds(of: format, tag: tag).length + Self.signs
       let bytes = count * (Self.numberLength + length)
       try self.memory.check(bytes, for: connection)
+      // Once the ids are there, as otherwise, but before their texts are.
       result = try await self.ids.ids(of: mode, tag: tag, count: Int64(count), format) { () throws(IDError) in
         room = try self.memory.reserve(bytes, for: connection)
       }
@@ -206,9 +207,9 @@ struct IDRoutes: Sendable {
     _ mode: RequestFields.Mode, _ tag: Tag, _ count: Int64, toAnswerWith bytes: Int, for connection: ObjectIdentifier
   ) async throws(HTTPProblem) -> ([IDRange], HTTPMemory.Reservation?) {
     do throws(IDError) {
-      try self.memory.check(bytes, for: connection)
-      let ranges = try await self.ids.ids(of: mode, tag: tag, count: count)
-      return (ranges, try self.memory.reserve(bytes, for: connection))
+      return try await self.memory.reserve(bytes, for: connection) { () throws(IDError) in
+        try await self.ids.ids(of: mode, tag: tag, count: count)
+      }
     } catch {
       throw HTTPProblem(error)
     }

@@ -25,9 +25,13 @@ struct HTTPConnectionLimitsTests {
   private func body(_ count: Int) -> HTTPRequestPart { .body(ByteBuffer(repeating: 0x61, count: count)) }
 
   /// The status of what was answered before the server was asked, if anything was.
-  private func refusal(_ channel: EmbeddedChannel) throws -> Int? {
+  private func refusal(_ channel: EmbeddedChannel, hasContent: Bool = true) throws -> Int? {
     guard case .head(let head) = try channel.readOutbound(as: HTTPResponsePart.self) else { return nil }
     #expect(head.headerFields[.connection] == "close")
+    guard hasContent else {
+      guard case .end = try channel.readOutbound(as: HTTPResponsePart.self) else { return nil }
+      return head.status.code
+    }
     guard case .body(let bytes) = try channel.readOutbound(as: HTTPResponsePart.self) else { return nil }
     #expect(head.headerFields[.contentLength] == "\(bytes.readableBytes)")
     return head.status.code
@@ -58,11 +62,12 @@ struct HTTPConnectionLimitsTests {
     #expect(!channel.isActive)
   }
 
-  @Test func aRequestWithoutAHostIsNotRead() throws {
+  @Test(arguments: [HTTPRequest.Method.get, .head])
+  func aRequestWithoutAHostIsNotRead(_ method: HTTPRequest.Method) throws {
     let channel = try self.channel()
     try channel.writeInbound(
-      HTTPRequestPart.head(HTTPRequest(method: .get, scheme: "http", authority: nil, path: "/")))
-    #expect(try self.refusal(channel) == 400)
+      HTTPRequestPart.head(HTTPRequest(method: method, scheme: "http", authority: nil, path: "/")))
+    #expect(try self.refusal(channel, hasContent: method != .head) == 400)
     #expect(try channel.readInbound(as: HTTPRequestPart.self) == nil)
     channel.embeddedEventLoop.advanceTime(by: .seconds(1))
     #expect(!channel.isActive)

@@ -51,7 +51,8 @@ struct HTTPMemoryTests {
     // It would have to give way for itself.
     #expect(hasRoom(10, for: 0, at: 1_000) && !hasRoom(11, for: 0, at: 1_000))
     // Nobody was named for these, and nothing was kept.
-    #expect(book.total == 90 && self.reserve(&book, 100, for: 1, at: 1_000) == (true, [0]))
+    #expect(book.total == 90 && self.reserve(&book, 50, for: 1, at: 1_000) == (true, [0]))
+    #expect(hasRoom(50, for: 2, at: 1_000) && !hasRoom(51, for: 2, at: 1_000))
     #expect(!hasRoom(1, for: 0, at: 1_000), "who gives way gets nothing more")
   }
 

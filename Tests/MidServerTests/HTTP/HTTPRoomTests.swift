@@ -6,7 +6,7 @@ import Testing
 
 @testable import MidServer
 
-@Suite("Room for long answers")
+@Suite("Room for long answers", .timeLimit(.minutes(10)))
 struct HTTPRoomTests {
   private let memory = HTTPMemory(limit: 1 << 20, now: { .now() })
 
@@ -17,7 +17,7 @@ struct HTTPRoomTests {
   ]
 
   private func door() throws -> HTTPDoor {
-    try HTTPDoor(step: 1_000_000, maximumList: 10_000, memory: self.memory)
+    try HTTPDoor(maximumWait: .seconds(600), step: 1_000_000, maximumList: 10_000, memory: self.memory)
   }
 
   private func used(_ door: HTTPDoor) -> [Substring] {
@@ -60,7 +60,7 @@ struct HTTPRoomTests {
         group.addTask { try await door.respond(path, method: .get, body: "", headers: [:]) }
       }
       let generator = try #require(door.server.directory.defaultGenerator)
-      while generator.snapshot.waiters < calls, self.memory.total == 0 { await Task.yield() }
+      while generator.snapshot.waiters < calls, self.memory.total == 0, !Task.isCancelled { await Task.yield() }
       #expect(self.memory.total == 0)
       #expect(try await door.ask("/v1/ids/snowflake?count=2000").status == 200)
       // They come all at once. Who has no room then says so, as the ids are gone; nobody reads the other answers.
@@ -73,7 +73,20 @@ struct HTTPRoomTests {
       let long = answers.filter { ($0.body.contentLength ?? 0) > HTTPMemory.few }
       #expect(long.count > 5 && long.count < calls && long.allSatisfy { $0.status == .ok })
       #expect(self.memory.total == long.reduce(0) { $0 + ($1.body.contentLength ?? 0) })
+      for answer in answers where (answer.body.contentLength ?? 0) <= HTTPMemory.few {
+        let collector = HTTPDoor.Collector()
+        try await answer.body.write(collector)
+        let text = String(buffer: collector.bytes)
+        if path.hasPrefix("/v1") {
+          #expect(answer.status == .tooManyRequests && text.contains(#""code":"overloaded""#))
+        } else {
+          #expect(answer.status == .ok && (path.contains("Simple") ? text.isEmpty : text.contains(#""code":6,"#)))
+        }
+      }
+      #expect(self.used(door).contains("id_generate_total{mode=\"segment\"} \(calls * 2000)"))
     }
+    // A task that has ended may hold its answer for a moment more.
+    while self.memory.total > 0, !Task.isCancelled { await Task.yield() }
     #expect(self.memory.total == 0)
     #expect(try await door.ask(path.replacing("2000", with: "1")).status == 200)
   }

@@ -13,7 +13,7 @@ struct TinyidRoutes: Sendable {
   let needsToken: Bool
   /// The longest body, in bytes.
   let maximumBody: Int
-  /// Where room for long lists is asked for before ids are used up for them, and reserved once these are there.
+  /// Where room for long lists is reserved.
   let memory: HTTPMemory
 
   /// The most ids of one call; who asks for more gets so many.
@@ -75,10 +75,9 @@ struct TinyidRoutes: Sendable {
       let most = min(Self.maximumBatch, self.ids.limits.maximumBatch)
       let count = min(fields.count, most)
       // An id's digits, and a comma.
-      let bytes = Int(count) * 20
-      try self.memory.check(bytes, for: connection)
-      let ranges = try await self.ids.ids(of: .segment, tag: tag, count: count)
-      let room = try self.memory.reserve(bytes, for: connection)
+      let (ranges, room) = try await self.memory.reserve(Int(count) * 20, for: connection) { () throws(IDError) in
+        try await self.ids.ids(of: .segment, tag: tag, count: count)
+      }
       let list = IDRoutes.list(ranges, separator: ",")
       return .data(json: "[\(list)]", simple: list, room: room)
     }
