@@ -49,7 +49,7 @@ final class HTTPVersionHandler: ChannelDuplexHandler {
       count += 1
       // The codec leaves blanks behind a value, which are no part of it. Source: RFC 9112, section 5.1.
       var host = value.utf8[...]
-      while let last = host.last, [UInt8(ascii: " "), UInt8(ascii: "\t")].contains(last) { host.removeLast() }
+      while host.last == UInt8(ascii: " ") || host.last == UInt8(ascii: "\t") { host.removeLast() }
       guard host.allSatisfy(self.mayBeInHost) else { return false }
     }
     return count == 1 || (isOld && count == 0)

@@ -1,4 +1,5 @@
 import Logging
+import MidTestKit
 import ServiceLifecycle
 import Synchronization
 import Testing
@@ -204,10 +205,10 @@ private func sample(_ milliseconds: Int64) -> Result<SNTPSample, SNTPFailure> {
       servers: hasServers ? [HostPort(host: "a", port: 123)] : [], interval: .seconds(60),
       registry: PrometheusRegistry(), logger: self.quiet, read: { still },
       ask: { _ in sample(0) },
-      sleep: { interval in
+      sleep: { _ in
         continuation.yield()
-        // Ended by the shutdown's cancellation, never by time.
-        try await Task.sleep(for: interval)
+        // Ended by the shutdown.
+        try await untilCancelled()
       })
     let group = ServiceGroup(services: [monitor], logger: self.quiet)
     try await withThrowingTaskGroup(of: Void.self) { tasks in

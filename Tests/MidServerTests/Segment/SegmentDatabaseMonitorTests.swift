@@ -32,9 +32,8 @@ import Testing
           })
         else {
           pause.yield()
-          // Ended by the cancellation below, never by time.
-          try await Task.sleep(for: .seconds(3600))
-          return
+          // Ended by the cancellation below.
+          return try await untilCancelled()
         }
         await Task.yield()
       })
